@@ -1,0 +1,85 @@
+//! The commands: one file each. This file parses, sets up logging, and turns outcomes into exit codes.
+
+use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+/// How a command ended, as the exit code that scripts rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// 0: done.
+    Done,
+    /// 1: the submission or the data is invalid; the findings have been printed.
+    Invalid,
+    /// 4: a partial run: some task has no score.
+    Partial,
+}
+
+/// An error whose cause is the command line: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// An error whose cause is the input (submission, registry, artifacts): exit code 1.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidInput(pub String);
+
+#[derive(Parser)]
+#[command(
+    name = "slm-bench",
+    version,
+    about = "The leaderboard for small language models: validate a submission, evaluate the model, rank it, audit it.",
+    after_help = "Exit codes: 0 done; 1 the submission or data is invalid; 2 wrong usage; 3 the run failed; 4 a partial run (some task has no score)."
+)]
+struct Arguments {
+    /// Say more: once for progress of steps, twice for details (or set RUST_LOG).
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {}
+
+/// Parses the command line, runs the command, prints an error with its causes, and gives the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    set_up_logging(arguments.verbose);
+    match dispatch(arguments.command) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Invalid) => ExitCode::from(1),
+        Ok(Outcome::Partial) => ExitCode::from(4),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(exit_code_of(&error))
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<Outcome> {
+    match command {}
+}
+
+fn exit_code_of(error: &anyhow::Error) -> u8 {
+    if error.chain().any(|cause| cause.is::<UsageError>()) {
+        2
+    } else if error.chain().any(|cause| cause.is::<InvalidInput>()) {
+        1
+    } else {
+        3
+    }
+}
+
+fn set_up_logging(verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "slm_benchmark=info,warn",
+        _ => "slm_benchmark=debug,info",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).without_time().init();
+}

@@ -1,0 +1,235 @@
+//! How a model answers: tokenising, log-likelihoods, generation, and the plan that computes no shared prefix twice.
+//!
+//! [`LanguageModel`] is what the other rooms see; nothing of a particular engine shows through it.
+
+use serde::{Deserialize, Serialize};
+
+/// Index of a token in the model's vocabulary.
+pub type TokenId = u32;
+
+/// A context and the continuation whose log-likelihood is asked for, as text.
+///
+/// Both are tokenised as lm-evaluation-harness does (white space at the end of the context moves to the continuation).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LoglikelihoodRequest {
+    /// Text before the continuation; empty means that only the prefix token (BOS, else EOS) stands before it.
+    pub context: String,
+    /// Text that is scored.
+    pub continuation: String,
+}
+
+/// Answer to a [`LoglikelihoodRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loglikelihood {
+    /// Sum of the natural logarithms of the probabilities of the continuation's tokens, in nats.
+    pub value: f64,
+    /// Every continuation token was the most probable one (ties: the lowest token id).
+    pub is_greedy: bool,
+    /// The request was longer than the model's window and lost tokens on its left.
+    pub truncated: bool,
+}
+
+/// Answer to a rolling log-likelihood request: the whole text, window by window.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RollingLoglikelihood {
+    /// Sum over all tokens, in nats.
+    pub value: f64,
+    /// Number of tokens scored.
+    pub tokens: usize,
+}
+
+/// How the next token is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Decoding {
+    /// The most probable token (ties: the lowest token id).
+    Greedy,
+    /// Sampled; the seed makes the sample repeatable.
+    Sampled {
+        /// Softmax temperature, above 0.
+        temperature: f64,
+        /// Nucleus size in (0, 1].
+        top_p: f64,
+        /// Seed of this request's own random stream.
+        seed: u64,
+    },
+}
+
+/// A prompt to continue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GenerationRequest {
+    /// The prompt.
+    pub context: String,
+    /// Strings that end the generation; the text is cut before the first occurrence of each. The end-of-sequence token always ends it.
+    pub until: Vec<String>,
+    /// Most tokens to generate.
+    pub max_new_tokens: usize,
+    /// Greedy or sampled.
+    pub decoding: Decoding,
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// The model wrote its end-of-sequence token.
+    EndOfSequence,
+    /// A stop string occurred.
+    StopString,
+    /// `max_new_tokens` were written.
+    Length,
+}
+
+/// Answer to a [`GenerationRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Decoded text (special tokens left out), cut at the stop strings, not stripped.
+    pub text: String,
+    /// Generated ids as the model wrote them, a final end-of-sequence token included.
+    pub token_ids: Vec<TokenId>,
+    /// Why it ended.
+    pub finish: Finish,
+    /// The prompt was longer than window minus `max_new_tokens` and lost tokens on its left.
+    pub truncated: bool,
+}
+
+/// What answering cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens that one forward pass per request would feed, after truncation; each choice counts as its own request.
+    pub tokens_nominal: u64,
+    /// Tokens really fed to the model for answers.
+    pub tokens_computed: u64,
+    /// Tokens fed again because the engine was renewed (cache bound reached); not part of `tokens_computed`.
+    pub tokens_recomputed: u64,
+    /// Requests that lost tokens on their left.
+    pub truncated: u64,
+    /// Seconds in the engine.
+    pub seconds: f64,
+}
+
+impl Usage {
+    /// Adds another usage to this one.
+    pub fn add(&mut self, other: &Self) {
+        self.tokens_nominal += other.tokens_nominal;
+        self.tokens_computed += other.tokens_computed;
+        self.tokens_recomputed += other.tokens_recomputed;
+        self.truncated += other.truncated;
+        self.seconds += other.seconds;
+    }
+}
+
+/// What a run records about the engine that answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineDescription {
+    /// Engine name, such as `mistralrs`.
+    pub name: String,
+    /// Engine version.
+    pub version: String,
+    /// Device class: `cpu`, `cuda`, `metal`.
+    pub device: String,
+    /// Data type of the computation: `f32`, `bf16`, `f16`.
+    pub dtype: String,
+}
+
+/// Why an engine could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The request itself cannot be answered (a continuation without tokens, a window too short); others can.
+    #[error("{0}")]
+    Request(String),
+    /// The model answered with NaN or infinite values: its weights or its computation are broken.
+    #[error("{0}")]
+    NotANumber(String),
+    /// The model's files cannot be loaded by this engine.
+    #[error("{0}")]
+    Load(String),
+    /// The engine failed while computing.
+    #[error("{0}")]
+    Computation(String),
+    /// The receiver of the answers asked to stop (an interrupt, a full disk).
+    #[error("stopped: {0}")]
+    Stopped(#[source] anyhow::Error),
+}
+
+/// Receives answers as they are computed: the request's index in the slice, then its answer. An error stops the work.
+pub type Sink<'a, A> = dyn FnMut(usize, A) -> anyhow::Result<()> + 'a;
+
+/// A loaded model that scores and writes text.
+///
+/// Answers come in the order in which they are computed. `answered[i]` says that request `i` needs no answer any more
+/// (a resumed run): it still shapes the plan, so that the answers of the others are bit for bit the same as without it.
+/// An empty `answered` means that nothing is answered yet.
+pub trait LanguageModel {
+    /// Engine, version, device, dtype.
+    fn description(&self) -> EngineDescription;
+
+    /// Longest sequence of tokens that the model takes.
+    fn max_length(&self) -> usize;
+
+    /// Scores each continuation after its context.
+    ///
+    /// # Errors
+    /// See [`EngineError`]. Answers given to `sink` before an error stay valid.
+    fn loglikelihood(
+        &mut self,
+        requests: &[LoglikelihoodRequest],
+        answered: &[bool],
+        sink: &mut Sink<'_, Loglikelihood>,
+    ) -> Result<Usage, EngineError>;
+
+    /// Scores whole texts in disjoint windows (perplexity).
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn loglikelihood_rolling(
+        &mut self,
+        texts: &[String],
+        answered: &[bool],
+        sink: &mut Sink<'_, RollingLoglikelihood>,
+    ) -> Result<Usage, EngineError>;
+
+    /// Continues each prompt.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn generate_until(
+        &mut self,
+        requests: &[GenerationRequest],
+        answered: &[bool],
+        sink: &mut Sink<'_, Generation>,
+    ) -> Result<Usage, EngineError>;
+
+    /// Scores one request by one plain forward pass, without any shared prefix: the self-check.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn loglikelihood_alone(&mut self, request: &LoglikelihoodRequest) -> Result<(Loglikelihood, Usage), EngineError>;
+
+    /// As [`LanguageModel::loglikelihood_alone`] for a rolling request.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn loglikelihood_rolling_alone(&mut self, text: &str) -> Result<(RollingLoglikelihood, Usage), EngineError>;
+
+    /// Continues one prompt alone, without batch or cache: the self-check.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn generate_alone(&mut self, request: &GenerationRequest) -> Result<(Generation, Usage), EngineError>;
+
+    /// Renders chat messages (`role`, `content`) with the model's own chat template.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] where the model has no chat template or the template refuses the messages.
+    fn render_chat(&self, messages: &[ChatMessage], add_generation_prompt: bool) -> Result<String, EngineError>;
+}
+
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatMessage {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    /// The text.
+    pub content: String,
+}

@@ -1,0 +1,1 @@
+//! One run: plan, progress, resume, artifacts.

@@ -1,0 +1,1 @@
+//! Registry, aggregates, ranks and the leaderboard JSON. Pure: artifacts in, JSON out.

@@ -1,0 +1,7 @@
+//! The program `slm-bench`: parses the command line and hands over.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    slm_benchmark::cli::main()
+}

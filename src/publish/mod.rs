@@ -1,0 +1,1 @@
+//! Commits and pushes with git2.

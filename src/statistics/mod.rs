@@ -1,0 +1,1 @@
+//! Standard errors, intervals and paired tests. Pure: numbers in, numbers out.

