@@ -1,0 +1,219 @@
+//! Pillars and aggregate: pure functions of task scores.
+//!
+//! A pillar is the mean of its tasks' scores, each task once. The published weights 35, 20, 15, 20, 20 add up to 110; dividing
+//! by their sum keeps their ratios and the range 0 to 100. A missing score makes its pillar, and the aggregate, missing: never 0.
+
+use super::run::{Aggregate, PillarScore, TaskRecord, TaskStatus};
+use std::collections::BTreeMap;
+
+/// Half-width of a 95 % normal interval in standard errors.
+const Z95: f64 = 1.959_963_984_540_054;
+
+/// A pillar of the suite: its weight in the aggregate and its tasks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PillarSpec {
+    /// Name (`reasoning`).
+    pub name: String,
+    /// Weight in the aggregate (35 for reasoning).
+    pub weight: f64,
+    /// Tasks, each counting once.
+    pub tasks: Vec<String>,
+}
+
+/// Pillars and aggregate of a run's tasks.
+///
+/// Intervals come from the tasks' standard errors, with tasks taken as independent; a pillar whose tasks do not all have a
+/// standard error has no interval.
+#[must_use]
+pub fn summarise(specs: &[PillarSpec], tasks: &BTreeMap<String, TaskRecord>) -> (BTreeMap<String, PillarScore>, Aggregate) {
+    let pillars: BTreeMap<_, _> = specs.iter().map(|spec| (spec.name.clone(), pillar(spec, tasks))).collect();
+    let aggregate = aggregate(specs, &pillars);
+    (pillars, aggregate)
+}
+
+/// One pillar.
+#[must_use]
+pub fn pillar(spec: &PillarSpec, tasks: &BTreeMap<String, TaskRecord>) -> PillarScore {
+    let scores: BTreeMap<String, Option<f64>> =
+        spec.tasks.iter().map(|name| (name.clone(), tasks.get(name).and_then(TaskRecord::valid_score))).collect();
+    let missing: Vec<String> =
+        scores.iter().filter(|(_, score)| score.is_none()).map(|(name, _)| why_missing(name, tasks.get(name))).collect();
+    if scores.is_empty() || !missing.is_empty() {
+        let reason = if scores.is_empty() { "the suite has no task for this pillar".to_owned() } else { missing.join("; ") };
+        return PillarScore { tasks: scores, reason: Some(reason), ..PillarScore::default() };
+    }
+    let count = scores.len() as f64;
+    let score = scores.values().flatten().sum::<f64>() / count;
+    let stderr = scores
+        .keys()
+        .map(|name| tasks.get(name).and_then(|task| task.score_stderr).filter(|stderr| stderr.is_finite()))
+        .try_fold(0.0, |sum, stderr| stderr.map(|stderr| sum + stderr * stderr))
+        .map(|sum| sum.sqrt() / count);
+    PillarScore { score: Some(score), stderr, ci95: stderr.map(|stderr| interval(score, stderr)), tasks: scores, reason: None }
+}
+
+/// The aggregate of pillars, by the specification's weights.
+#[must_use]
+pub fn aggregate(specs: &[PillarSpec], pillars: &BTreeMap<String, PillarScore>) -> Aggregate {
+    let total: f64 = specs.iter().map(|spec| spec.weight).sum();
+    let covered: f64 = specs
+        .iter()
+        .filter_map(|spec| pillars.get(&spec.name).map(|pillar| (spec.weight, pillar)))
+        .filter(|(_, pillar)| !pillar.tasks.is_empty())
+        .map(|(weight, pillar)| weight * (pillar.tasks.values().flatten().count() as f64 / pillar.tasks.len() as f64))
+        .sum();
+    let coverage = if total > 0.0 { covered / total } else { 0.0 };
+    let missing = Aggregate { coverage, ..Aggregate::default() };
+    if total <= 0.0 {
+        return missing;
+    }
+    let sum = specs.iter().try_fold(0.0, |sum, spec| Some(sum + spec.weight * pillars.get(&spec.name)?.score?));
+    let Some(sum) = sum else { return missing };
+    let score = sum / total;
+    let stderr = specs
+        .iter()
+        .try_fold(0.0, |sum, spec| {
+            let part = spec.weight * pillars.get(&spec.name)?.stderr?;
+            Some(sum + part * part)
+        })
+        .map(|sum| sum.sqrt() / total);
+    let ci95 = stderr.map(|stderr| interval(score, stderr));
+    Aggregate { score: Some(score), weighted_sum: Some(sum / 100.0), stderr, ci95, coverage }
+}
+
+/// 100 · (score − chance) / (100 − chance): 0 at chance, 100 for a perfect model, negative below chance.
+#[must_use]
+pub fn chance_corrected(score: Option<f64>, chance: Option<f64>) -> Option<f64> {
+    let (score, chance) = (score?, chance?);
+    (chance < 100.0).then(|| 100.0 * (score - chance) / (100.0 - chance))
+}
+
+fn interval(score: f64, stderr: f64) -> [f64; 2] {
+    [(score - Z95 * stderr).max(0.0), (score + Z95 * stderr).min(100.0)]
+}
+
+fn why_missing(name: &str, task: Option<&TaskRecord>) -> String {
+    match task {
+        None => format!("{name}: not part of this run"),
+        Some(task) => {
+            let kind = match task.status {
+                TaskStatus::Ok => "no score",
+                TaskStatus::Failed => "failed",
+                TaskStatus::Invalid => "invalid",
+            };
+            match &task.reason {
+                Some(reason) => format!("{name} {kind}: {reason}"),
+                None => format!("{name}: {kind}"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn published() -> Vec<PillarSpec> {
+        [
+            ("reasoning", 35.0, &["mmlu", "arc_challenge", "hellaswag", "truthfulqa_mc2"][..]),
+            ("coding", 20.0, &["humaneval", "mbpp"]),
+            ("math", 15.0, &["gsm8k", "mathqa"]),
+            ("language", 20.0, &["boolq", "piqa", "winogrande"]),
+            ("safety", 20.0, &["toxigen", "crows_pairs_english", "bbq", "truthfulqa_mc1"]),
+        ]
+        .into_iter()
+        .map(|(name, weight, tasks)| PillarSpec { name: name.to_owned(), weight, tasks: tasks.iter().map(|&t| t.to_owned()).collect() })
+        .collect()
+    }
+
+    fn task(score: f64) -> TaskRecord {
+        TaskRecord { status: TaskStatus::Ok, score: Some(score), score_stderr: Some(1.0), n: 10, n_total: 10, ..TaskRecord::default() }
+    }
+
+    fn tasks(scores: impl Fn(&str) -> f64) -> BTreeMap<String, TaskRecord> {
+        published().iter().flat_map(|spec| spec.tasks.clone()).map(|name| (name.clone(), task(scores(&name)))).collect()
+    }
+
+    /// The original's weights added up to 1.10 and nothing divided by it: a perfect model scored 110.
+    #[test]
+    fn a_perfect_model_scores_exactly_one_hundred() {
+        let (pillars, aggregate) = summarise(&published(), &tasks(|_| 100.0));
+        assert_eq!(aggregate.score, Some(100.0));
+        assert_eq!(aggregate.weighted_sum, Some(110.0));
+        assert_eq!(aggregate.coverage, 1.0);
+        assert!(pillars.values().all(|pillar| pillar.score == Some(100.0)));
+        assert_eq!(summarise(&published(), &tasks(|_| 0.0)).1.score, Some(0.0));
+    }
+
+    /// The original took a failed pillar as 0 and kept ranking the model.
+    #[test]
+    fn a_missing_task_is_missing_and_never_zero() {
+        let mut results = tasks(|_| 50.0);
+        results.insert("gsm8k".to_owned(), TaskRecord::without_score(TaskStatus::Failed, "timed out after 3600 s"));
+        let (pillars, aggregate) = summarise(&published(), &results);
+        assert_eq!(pillars["math"].score, None);
+        assert_eq!(pillars["math"].reason.as_deref(), Some("gsm8k failed: timed out after 3600 s"));
+        assert_eq!((aggregate.score, aggregate.weighted_sum, aggregate.ci95), (None, None, None));
+        assert!((aggregate.coverage - (110.0 - 7.5) / 110.0).abs() < 1e-12);
+        let (pillars, aggregate) = summarise(&published(), &BTreeMap::new());
+        assert_eq!((aggregate.score, aggregate.coverage), (None, 0.0));
+        assert_eq!(pillars["coding"].reason.as_deref(), Some("humaneval: not part of this run; mbpp: not part of this run"));
+    }
+
+    /// The original gave a pillar that timed out 1.0 (`True` is a number in Python): here a status without `ok` has no score,
+    /// whatever its field says.
+    #[test]
+    fn a_score_beside_a_failed_status_is_not_used() {
+        let mut results = tasks(|_| 50.0);
+        for status in [TaskStatus::Failed, TaskStatus::Invalid] {
+            results.insert("gsm8k".to_owned(), TaskRecord { status, ..task(1.0) });
+            assert_eq!(summarise(&published(), &results).0["math"].score, None);
+        }
+        results.insert("gsm8k".to_owned(), task(f64::NAN));
+        assert_eq!(summarise(&published(), &results).0["math"].score, None);
+    }
+
+    /// The original averaged 65 entries, so that mmlu and its subjects were 95 % of reasoning.
+    #[test]
+    fn mmlu_counts_once_whatever_its_subjects() {
+        let mut results = tasks(|name| if name == "mmlu" { 20.0 } else { 60.0 });
+        let mmlu = results.get_mut("mmlu").unwrap();
+        mmlu.subtasks = (0..57).map(|i| (format!("mmlu_{i}"), task(0.0))).collect();
+        let (pillars, _) = summarise(&published(), &results);
+        assert_eq!(pillars["reasoning"].score, Some(50.0));
+    }
+
+    #[test]
+    fn standard_errors_are_propagated() {
+        let (pillars, aggregate) = summarise(&published(), &tasks(|_| 50.0));
+        assert!((pillars["coding"].stderr.unwrap() - 2.0_f64.sqrt() / 2.0).abs() < 1e-12);
+        let expected = (35.0_f64.powi(2) / 4.0 + 400.0 / 2.0 + 225.0 / 2.0 + 400.0 / 3.0 + 400.0 / 4.0).sqrt() / 110.0;
+        assert!((aggregate.stderr.unwrap() - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn chance_is_zero_and_perfect_is_one_hundred() {
+        assert_eq!(chance_corrected(Some(25.0), Some(25.0)), Some(0.0));
+        assert_eq!(chance_corrected(Some(100.0), Some(25.0)), Some(100.0));
+        assert_eq!(chance_corrected(Some(0.0), Some(50.0)), Some(-100.0));
+        assert_eq!(chance_corrected(None, Some(25.0)), None);
+        assert_eq!(chance_corrected(Some(3.0), None), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_aggregate_lies_between_zero_and_one_hundred(scores in proptest::collection::vec(0.0..=100.0_f64, 15)) {
+            let names: Vec<String> = published().iter().flat_map(|spec| spec.tasks.clone()).collect();
+            let results = tasks(|name| scores[names.iter().position(|n| n == name).unwrap()]);
+            let (pillars, aggregate) = summarise(&published(), &results);
+            let score = aggregate.score.unwrap();
+            prop_assert!((0.0..=100.0).contains(&score));
+            let lowest = pillars.values().filter_map(|p| p.score).fold(f64::INFINITY, f64::min);
+            let highest = pillars.values().filter_map(|p| p.score).fold(0.0, f64::max);
+            prop_assert!(lowest - 1e-9 <= score && score <= highest + 1e-9);
+            let [low, high] = aggregate.ci95.unwrap();
+            prop_assert!(0.0 <= low && low <= score && score <= high && high <= 100.0);
+        }
+    }
+}
