@@ -77,5 +77,5 @@ mod tests {
 
     const CHOICES: [usize; 6] = [844, 757, 420, 258, 511, 404];
     const BELOW: [u32; 8] = [5, 2, 6, 0, 1, 8, 1, 5];
-    const WIDE: f64 = 0.21978710637116716;
+    const WIDE: f64 = 0.219_787_106_371_167_16;
 }
