@@ -2,7 +2,27 @@
 //!
 //! [`LanguageModel`] is what the other rooms see; nothing of a particular engine shows through it.
 
+pub mod architectures;
+mod options;
+pub mod plan;
+mod template;
+pub mod tokenizer;
+
+pub use options::{DType, Device, ModelSource, Options};
+
 use serde::{Deserialize, Serialize};
+
+/// Loads a model for evaluation.
+///
+/// # Errors
+/// Always [`EngineError::Load`]: this program was built without an engine.
+#[cfg(not(feature = "engine"))]
+pub fn load(_source: &ModelSource<'_>, _options: &Options) -> Result<Box<dyn LanguageModel>, EngineError> {
+    Err(EngineError::Load(
+        "this slm-bench was built without an engine (`--no-default-features`), so it cannot evaluate models; build it with the feature `engine`"
+            .to_owned(),
+    ))
+}
 
 /// Index of a token in the model's vocabulary.
 pub type TokenId = u32;
@@ -100,7 +120,7 @@ pub struct Usage {
     pub tokens_nominal: u64,
     /// Tokens really fed to the model for answers.
     pub tokens_computed: u64,
-    /// Tokens fed again because the engine was renewed (cache bound reached); not part of `tokens_computed`.
+    /// Tokens fed besides, to set up the shared cache or because it was renewed; not part of `tokens_computed`.
     pub tokens_recomputed: u64,
     /// Requests that lost tokens on their left.
     pub truncated: u64,
@@ -166,6 +186,11 @@ pub trait LanguageModel {
 
     /// Longest sequence of tokens that the model takes.
     fn max_length(&self) -> usize;
+
+    /// What the model's own files ask for and this engine leaves out (a `repetition_penalty`, for example), for the run's record.
+    fn deviations(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Scores each continuation after its context.
     ///
