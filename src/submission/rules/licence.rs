@@ -1,0 +1,90 @@
+//! The licence: known, permitting evaluation and publication, and the one that the hub states.
+
+use super::{Input, Repository};
+use crate::submission::draft::Marked;
+use crate::submission::finding::Code;
+use crate::submission::licences::{self, Licence};
+use crate::submission::schema::closest;
+use crate::submission::source::{Findings, shortened};
+
+pub(super) fn check_declared(input: &Input<'_>, findings: &mut Findings) {
+    let Some(declared) = &input.draft.license else { return };
+    let field = Some(declared.field.as_str());
+    match licences::find(&declared.value) {
+        None => {
+            let near = closest(&declared.value, &licences::all_ids()).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+            let message = format!("`{}` is not a licence id that is known here", declared.value);
+            findings.error(
+                Code::LicenceUnknown,
+                field,
+                declared.span,
+                message,
+                format!("{near}Write the SPDX or hub id on the model card; schemas/licences.json lists all"),
+            );
+        }
+        Some(licence) if !licence.permits => {
+            let reason = licence.reason.as_deref().unwrap_or_default();
+            let message = format!("`{}` does not let everyone evaluate the model and publish the results: {reason}", licence.id);
+            findings.error(
+                Code::LicenceNotPermitted,
+                field,
+                declared.span,
+                message,
+                "only a model under a licence that permits this can be listed; see schemas/licences.json",
+            );
+        }
+        Some(_) => {}
+    }
+}
+
+pub(super) fn check_hub(input: &Input<'_>, findings: &mut Findings) {
+    let Some(declared) = &input.draft.license else { return };
+    for (index, repository) in input.repositories.iter().enumerate() {
+        let Some(facts) = repository.facts() else { continue };
+        let is_own = index == 0;
+        match &facts.license {
+            Some(stated) => compare(declared, stated, repository, is_own, findings),
+            None => unstated(repository, is_own, findings),
+        }
+    }
+}
+
+fn unstated(repository: &Repository<'_>, is_own: bool, findings: &mut Findings) {
+    let message = format!("the model card of {} states no licence", repository.reference.repo);
+    let help = "add `license: <id>` to the metadata at the top of the repository's README.md";
+    if is_own {
+        findings.error(Code::LicenceUnstated, Some(repository.field), repository.span, message, help);
+    } else {
+        findings.warning(Code::LicenceUnstated, Some(repository.field), repository.span, message, help);
+    }
+}
+
+fn compare(declared: &Marked<String>, stated: &str, repository: &Repository<'_>, is_own: bool, findings: &mut Findings) {
+    let known = licences::find(stated);
+    let ours = licences::find(&declared.value);
+    if let (Some(known), Some(ours)) = (known, ours) {
+        if known.id == ours.id {
+            return;
+        }
+        if is_family(known, ours) || is_family(ours, known) {
+            let message = format!("the model card states `{stated}`, which covers several licences");
+            let help = "state the exact licence in both places";
+            findings.warning(Code::LicenceMismatch, Some(&declared.field), declared.span, message, help);
+            return;
+        }
+    } else if stated.trim().eq_ignore_ascii_case(declared.value.trim()) {
+        return;
+    }
+    let stated = shortened(stated, 60);
+    let whose = if is_own { "the model card".to_owned() } else { format!("the model card of {}", repository.reference.repo) };
+    let message = format!("`{}` declared, but {whose} states `{stated}`", declared.value);
+    let help = format!(
+        "write the licence that the card states, or correct the `license:` line in the repository's README.md to `{}`",
+        declared.value
+    );
+    findings.error(Code::LicenceMismatch, Some(&declared.field), declared.span, message, help);
+}
+
+fn is_family(family: &Licence, member: &Licence) -> bool {
+    member.family.as_deref() == Some(&family.id)
+}
