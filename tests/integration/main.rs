@@ -1,1 +1,4 @@
 //! Promises that hold across rooms.
+
+mod leaderboard;
+mod synthetic;

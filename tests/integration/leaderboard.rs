@@ -1,0 +1,285 @@
+//! Registry and leaderboard, derived from runs.
+
+use crate::synthetic::{Recipe, pillars};
+use proptest::prelude::*;
+use slm_benchmark::leaderboard::board::{self, Leaderboard, Row, RowStatus};
+use slm_benchmark::leaderboard::registry::{Action, Decision, Imported, Registry, RegistryError};
+use slm_benchmark::leaderboard::run::{Limit, Run, TaskRecord, TaskStatus, Warning};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn fold(registry: &mut Registry, recipes: &[Recipe]) {
+    registry.upsert_all(recipes.iter().map(|recipe| (recipe.submission(), vec![recipe.summary()])));
+}
+
+fn registry_of(recipes: &[Recipe]) -> Registry {
+    let mut registry = Registry::default();
+    fold(&mut registry, recipes);
+    registry
+}
+
+fn board_of(recipes: &[Recipe]) -> Leaderboard {
+    board::derive(&registry_of(recipes), &pillars())
+}
+
+fn row<'a>(board: &'a Leaderboard, repo: &str) -> &'a Row {
+    board.models.iter().find(|row| row.hf_repo == repo).expect("the model has a row")
+}
+
+fn schema(name: &str) -> jsonschema::Validator {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(format!("{name}.schema.json"));
+    let text = std::fs::read_to_string(&path).expect("the schema can be read");
+    jsonschema::validator_for(&serde_json::from_str(&text).expect("the schema is JSON")).expect("the schema is a schema")
+}
+
+#[track_caller]
+fn assert_valid(name: &str, text: &str) {
+    let value: serde_json::Value = serde_json::from_str(text).expect("the output is JSON");
+    let errors: Vec<String> = schema(name).iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{name}: {errors:#?}");
+}
+
+/// A leaderboard that has every kind of row; the website's tests read it too.
+fn every_kind() -> Registry {
+    let small = Recipe { measured: 1_300_000, ..Recipe::new("lab/tiny-1m", 0.02) };
+    let quantized = Recipe { quantization: "Q4_K_M", format: "gguf", ability: 0.45, day: 12, ..Recipe::new("lab/middle-360m", 0.5) };
+    let old_revision = Recipe { revision: "a".repeat(40), day: 2, ..Recipe::new("lab/middle-360m", 0.4) };
+    let chat = Recipe { chat_template: true, day: 13, ..Recipe::new("lab/middle-360m", 0.6) };
+    let twin = Recipe { measured: 1_700_000_000, ..Recipe::new("other/twin-b", 0.5) };
+    let partial = Recipe { without: &["coding", "safety"], ..Recipe::new("other/no-code-135m", 0.3) };
+    let limited = Recipe { limit: Some(Limit::Documents(20)), day: 15, ..Recipe::new("other/limited-500m", 0.9) };
+    let quick = Recipe { suite: "quick", day: 15, ..Recipe::new("other/quick-500m", 0.55) };
+    let hostile = Recipe { name: "<img src=x onerror=alert(1)>".to_owned(), ..Recipe::new("other/hostile", 0.2) };
+    let withdrawn = Recipe::new("other/withdrawn", 0.95);
+    let measured = (0..4_u32).map(|i| Recipe {
+        efficiency: Some(1000.0 + 10.0 * f64::from(i)),
+        measured: 1_000_000_000 * u64::from(i + 1) / 2,
+        ..Recipe::new(&format!("green/eco-{i}"), 0.3 + 0.02 * f64::from(i))
+    });
+    let middle = Recipe { measured: 360_000_000, ..Recipe::new("lab/middle-360m", 0.5) };
+    let mut recipes = vec![small, middle, quantized, old_revision, chat, twin.clone(), partial, limited, quick, hostile, withdrawn];
+    recipes.extend(measured);
+    let mut registry = registry_of(&recipes);
+
+    // A run whose gsm8k failed and whose mmlu gave one constant answer.
+    let failing = Recipe::new("other/failing-1b", 0.4);
+    let mut tasks = failing.run().tasks;
+    let failed =
+        TaskRecord { num_fewshot: 5, n_total: 1319, ..TaskRecord::without_score(TaskStatus::Failed, "the data set split is empty") };
+    tasks.insert("gsm8k".to_owned(), failed);
+    let mmlu = tasks.get_mut("mmlu").expect("mmlu was asked for");
+    mmlu.warnings.push(Warning { code: "constant_answers".to_owned(), message: "every answer is A".to_owned() });
+    registry
+        .fold(&failing.submission(), &[(failing.run_of(tasks), "results/raw/other--failing-1b/run.json".to_owned(), "0".repeat(64))])
+        .expect("the run is of this model");
+
+    // Equal scores: the same answers from another repository.
+    let same = Recipe::new("other/twin-a", 0.5);
+    let mut run = twin.run();
+    run.model.hf_repo.clone_from(&same.repo);
+    registry
+        .fold(&same.submission(), &[(run, "results/raw/other--twin-a/run.json".to_owned(), "1".repeat(64))])
+        .expect("the run is of this model");
+
+    // A row that came from elsewhere.
+    registry.upsert_all([(Recipe::new("original/imported", 0.5).submission(), Vec::new())]);
+    let imported = registry.models.iter_mut().find(|entry| entry.hf_repo == "original/imported").expect("just added");
+    imported.imported = Some(Imported {
+        format: "original v1".to_owned(),
+        sha256: "2".repeat(64),
+        aggregate_score: Some(67.51),
+        scores: BTreeMap::from([("reasoning".to_owned(), Some(65.2)), ("edge".to_owned(), None)]),
+        rank: Some(1),
+    });
+    let decision = |repo: &str, action, reason: &str| Decision {
+        hf_repo: repo.to_owned(),
+        action,
+        reason: reason.to_owned(),
+        by: "maintainer".to_owned(),
+        date: crate::synthetic::instant(20, 0).date_naive(),
+    };
+    registry.decide(&[
+        decision("other/withdrawn", Action::Withdraw, "trained on the test set, as its author says"),
+        decision("other/hostile", Action::Flag, "the licence is being clarified"),
+    ]);
+    registry
+}
+
+/// The example that the website is built and tested with is what the code writes.
+#[test]
+fn the_example_leaderboard_is_current() {
+    let registry = every_kind();
+    let text = board::derive(&registry, &pillars()).to_json().expect("a leaderboard is JSON");
+    assert_valid("leaderboard", &text);
+    assert_valid("registry", &registry.to_json().expect("a registry is JSON"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/leaderboard.json");
+    if std::env::var_os("UPDATE_FIXTURES").is_some() {
+        std::fs::write(&path, &text).expect("the example can be written");
+    }
+    let stored = std::fs::read_to_string(&path).expect("the example can be read");
+    assert!(
+        stored == text,
+        "tests/fixtures/leaderboard.json is out of date; run this test with UPDATE_FIXTURES=1 and look at the difference"
+    );
+}
+
+#[test]
+fn run_and_schema_agree() {
+    let recipe = Recipe { limit: Some(Limit::Fraction(0.1)), efficiency: Some(900.0), chat_template: true, ..Recipe::new("lab/a", 0.5) };
+    let mut run = recipe.run();
+    let leaf = run.tasks["mmlu"].clone();
+    let mmlu = run.tasks.get_mut("mmlu").expect("asked for");
+    mmlu.subtasks.insert("mmlu_anatomy".to_owned(), leaf);
+    mmlu.groups.insert("stem".to_owned(), Default::default());
+    run.tasks.insert("gsm8k".to_owned(), TaskRecord::without_score(TaskStatus::Invalid, "NaN"));
+    let text = serde_json::to_string(&run).expect("a run is JSON");
+    assert_valid("run", &text);
+    assert_eq!(serde_json::from_str::<Run>(&text).expect("it reads back"), run);
+
+    run.tasks.insert("gsm8k".to_owned(), TaskRecord { score: Some(1.0), ..TaskRecord::without_score(TaskStatus::Failed, "timed out") });
+    let value = serde_json::to_value(&run).expect("a run is JSON");
+    assert!(!schema("run").is_valid(&value), "a failed task with a score is not a run");
+}
+
+#[test]
+fn only_complete_standard_runs_are_ranked() {
+    let board = board::derive(&every_kind(), &pillars());
+    let status = |repo: &str| row(&board, repo).status;
+    assert_eq!(status("lab/middle-360m"), RowStatus::Ranked);
+    assert_eq!(status("other/no-code-135m"), RowStatus::Partial);
+    assert_eq!(status("other/failing-1b"), RowStatus::Partial);
+    assert_eq!(status("other/limited-500m"), RowStatus::Preliminary);
+    assert_eq!(status("other/quick-500m"), RowStatus::Preliminary);
+    assert_eq!(status("original/imported"), RowStatus::Unverified);
+    assert_eq!(status("other/withdrawn"), RowStatus::Withdrawn);
+    for row in &board.models {
+        assert_eq!(row.rank.is_some(), row.status == RowStatus::Ranked, "{}", row.id);
+        assert_eq!(row.status_reason.is_none(), row.status == RowStatus::Ranked, "{}", row.id);
+        assert!(row.rank.is_none_or(|rank| row.rank_interval.is_some_and(|[best, worst]| best <= rank && rank <= worst)), "{}", row.id);
+    }
+    assert_eq!(row(&board, "other/limited-500m").place, Some(1), "a preliminary row has a place of its own");
+    assert_eq!(row(&board, "original/imported").aggregate.score, None, "imported figures are shown apart");
+    let failing = row(&board, "other/failing-1b");
+    assert_eq!(failing.pillars["math"].score, None, "missing is not 0");
+    assert_eq!(failing.status_reason.as_deref(), Some("math has no score (gsm8k failed: the data set split is empty)"));
+    assert_eq!(failing.warnings.len(), 1);
+    assert_eq!(row(&board, "other/hostile").flag.as_deref(), Some("the licence is being clarified"));
+}
+
+#[test]
+fn equal_scores_share_a_rank_and_the_next_is_skipped() {
+    let board = board::derive(&every_kind(), &pillars());
+    let (a, b) = (row(&board, "other/twin-a"), row(&board, "other/twin-b"));
+    assert_eq!(a.rank, b.rank);
+    assert!(a.tied && b.tied);
+    let ranks: Vec<u64> = board.models.iter().filter_map(|row| row.rank).collect();
+    let shared = ranks.iter().position(|rank| Some(*rank) == a.rank).expect("twins are ranked");
+    assert_eq!(ranks.get(shared + 2).copied(), a.rank.map(|rank| rank + 2));
+}
+
+/// The least-quantized complete run of the newest revision carries the rank; everything else is linked.
+#[test]
+fn variants_are_linked_and_never_ranked_apart() {
+    let board = board::derive(&every_kind(), &pillars());
+    assert_eq!(board.models.iter().filter(|row| row.hf_repo == "lab/middle-360m").count(), 1);
+    let middle = row(&board, "lab/middle-360m");
+    assert_eq!(middle.run.as_ref().map(|run| run.quantization.name.as_str()), Some("FP16"));
+    assert_eq!(middle.quantizations.len(), 1);
+    assert!(middle.quantizations[0].difference.is_some_and(|difference| difference < 0.0));
+    assert_eq!(middle.revisions.len(), 1);
+    assert_eq!(middle.revisions[0].revision, "a".repeat(40));
+    assert_eq!(middle.chat_variants.len(), 1);
+    assert!(middle.chat_variants[0].difference.is_some_and(|difference| difference > 0.0), "the chat run is better, and still only linked");
+}
+
+/// Evaluating an old revision once more does not make it the newest.
+#[test]
+fn the_newest_revision_is_the_one_that_was_first_evaluated_last() {
+    let old = Recipe { revision: "1".repeat(40), day: 1, ..Recipe::new("lab/a", 0.5) };
+    let new = Recipe { revision: "2".repeat(40), day: 5, ..Recipe::new("lab/a", 0.4) };
+    let again = Recipe { seed: 7, day: 9, ..old.clone() };
+    let board = board_of(&[old, new, again]);
+    assert_eq!(row(&board, "lab/a").revision.as_deref(), Some("2".repeat(40).as_str()));
+}
+
+#[test]
+fn suite_versions_are_never_ranked_together() {
+    let old = Recipe { suite_version: "1.9.0", ..Recipe::new("lab/old", 0.9) };
+    let new = Recipe { suite_version: "1.10.0", ..Recipe::new("lab/new", 0.1) };
+    let board = board_of(&[old, new]);
+    assert_eq!(row(&board, "lab/new").rank, Some(1));
+    assert_eq!((row(&board, "lab/old").status, row(&board, "lab/old").rank), (RowStatus::Stale, None));
+    assert_eq!(board.suite.expect("there is one").version, "1.10.0");
+}
+
+#[test]
+fn badges_follow_their_table() {
+    let board = board::derive(&every_kind(), &pillars());
+    let badges = |repo: &str| row(&board, repo).badges.join(" ");
+    assert_eq!(badges("green/eco-3"), "Eco-Efficient", "the best of four measured models of one hardware class");
+    assert_eq!(badges("green/eco-2"), "");
+    assert!(badges("lab/tiny-1m").contains("SLM-Optimized"));
+    assert_eq!(badges("other/limited-500m"), "", "only ranked rows have badges");
+    assert!(badges("other/withdrawn").is_empty());
+}
+
+/// A model with two owners' repositories of one name, and one with runs of other models beside it, are not mixed.
+#[test]
+fn a_run_of_another_model_is_refused() {
+    let (a, b) = (Recipe::new("lab/a", 0.5), Recipe::new("lab/b", 0.5));
+    let mut registry = registry_of(std::slice::from_ref(&a));
+    let before = registry.clone();
+    let refused = registry.fold(&a.submission(), &[(b.run(), "path".to_owned(), "0".repeat(64))]);
+    assert!(matches!(refused, Err(RegistryError::OtherModel { .. })));
+    assert_eq!(registry, before);
+}
+
+/// A registry of the original project or of a newer program is refused, not overwritten.
+#[test]
+fn other_registry_formats_are_refused() {
+    let original = r#"{"models":[],"metadata":{"last_updated":"2026-01-01T00:00:00","total_models":0}}"#;
+    let message = Registry::parse(original).expect_err("no version").to_string();
+    assert!(message.contains("registry import"), "{message}");
+    assert!(Registry::parse(r#"{"models":[],"metadata":{"schema_version":"4.0.0"}}"#).is_err());
+    let unknown = registry_of(&[Recipe::new("lab/a", 0.5)]).to_json().expect("JSON").replacen("\"family\"", "\"familie\"", 1);
+    assert!(Registry::parse(&unknown).is_err(), "a field that would be lost is refused");
+}
+
+#[test]
+fn a_registry_reads_back_to_itself() {
+    let registry = every_kind();
+    let text = registry.to_json().expect("JSON");
+    let mut back = Registry::parse(&text).expect("it reads back");
+    assert_eq!(back, registry);
+    back.settle();
+    assert_eq!(back.to_json().expect("JSON"), text, "deriving again changes nothing");
+    let leaderboard = board::derive(&back, &pillars());
+    let json = leaderboard.to_json().expect("JSON");
+    assert_eq!(serde_json::from_str::<Leaderboard>(&json).expect("it reads back"), leaderboard);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// The same artifacts give the same bytes, whatever the order in which they come.
+    #[test]
+    fn the_order_of_folding_does_not_matter(order in Just((0..12_usize).collect::<Vec<_>>()).prop_shuffle(), split in 0..12_usize) {
+        let recipes: Vec<Recipe> = (0..12_u32)
+            .map(|i| Recipe {
+                revision: format!("{:040}", i % 2),
+                quantization: ["FP16", "Q8_0", "Q4_K_M"][i as usize % 3],
+                day: i64::from(i % 5),
+                ..Recipe::new(&format!("lab/model-{}", i % 4), f64::from(i) / 12.0)
+            })
+            .collect();
+        let expected = registry_of(&recipes);
+        let shuffled: Vec<Recipe> = order.iter().map(|i| recipes[*i].clone()).collect();
+        let mut registry = Registry::default();
+        fold(&mut registry, &shuffled[..split]);
+        let mut registry = Registry::parse(&registry.to_json().expect("JSON")).expect("it reads back");
+        fold(&mut registry, &shuffled[split..]);
+        fold(&mut registry, &shuffled[..split]);
+        prop_assert_eq!(registry.to_json().expect("JSON"), expected.to_json().expect("JSON"));
+        let boards = [&registry, &expected].map(|registry| board::derive(registry, &pillars()).to_json().expect("JSON"));
+        prop_assert_eq!(&boards[0], &boards[1]);
+    }
+}
