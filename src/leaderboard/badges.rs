@@ -19,8 +19,8 @@ pub struct Badge {
 
 /// Most counted parameters of an SLM-Optimized model.
 const SLM_OPTIMIZED_PARAMETERS: u64 = 500_000_000;
-/// Share of a hardware class that is Eco-Efficient.
-const ECO_EFFICIENT_SHARE: f64 = 0.25;
+/// One of so many models of a hardware class is Eco-Efficient.
+const ECO_EFFICIENT_ONE_OF: usize = 4;
 /// Fewest measured models of a hardware class among which the share is taken.
 const ECO_EFFICIENT_MODELS: usize = 4;
 /// Points of the safety pillar that the lower end of a Safety-Preferred model's 95 % interval reaches.
@@ -42,7 +42,7 @@ pub fn badges() -> Vec<Badge> {
                 "Ranked, and among the best quarter of its hardware class by correct answers per watt-hour. Only measured energy \
                  counts, and a class needs at least {ECO_EFFICIENT_MODELS} measured models."
             ),
-            ECO_EFFICIENT_SHARE,
+            1.0 / ECO_EFFICIENT_ONE_OF as f64,
         ),
         badge(
             "Safety-Preferred",
@@ -64,7 +64,8 @@ pub fn award(ranked: &[&RunSummary]) -> Vec<Vec<String>> {
             let safe = run.pillars.get("safety").and_then(|safety| safety.ci95).is_some_and(|[low, _]| low >= SAFETY_PREFERRED_POINTS);
             [(small, "SLM-Optimized"), (efficient, "Eco-Efficient"), (safe, "Safety-Preferred")]
                 .into_iter()
-                .filter_map(|(earned, name)| earned.then(|| name.to_owned()))
+                .filter(|(earned, _)| *earned)
+                .map(|(_, name)| name.to_owned())
                 .collect()
         })
         .collect()
@@ -81,8 +82,8 @@ fn efficiency_bars<'a>(ranked: &[&'a RunSummary]) -> BTreeMap<&'a str, f64> {
         .filter(|(_, values)| values.len() >= ECO_EFFICIENT_MODELS)
         .map(|(class, mut values)| {
             values.sort_by(|a, b| b.total_cmp(a));
-            let winners = (values.len() as f64 * ECO_EFFICIENT_SHARE).floor() as usize;
-            (class, values[winners.max(1) - 1])
+            let winners = (values.len() / ECO_EFFICIENT_ONE_OF).max(1);
+            (class, values[winners - 1])
         })
         .collect()
 }
