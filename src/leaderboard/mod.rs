@@ -8,3 +8,13 @@ pub mod pillars;
 pub mod ranking;
 pub mod registry;
 pub mod run;
+
+pub use board::{Leaderboard, derive};
+pub use identity::{RunIdentity, TaskIdentity, weights_digest};
+pub use pillars::{PillarSpec, summarise};
+pub use registry::{Decision, Registry, RegistryError, RunSummary, Submitted};
+pub use run::{
+    Aggregate, DatasetRecord, EngineRecord, Environment, Figure, FigureSet, GroupRecord, Informational, Limit, Metric, ModelRecord,
+    Parameters, PillarScore, Quantization, RUN_SCHEMA_VERSION, Run, SampleFile, SampleLine, SelfCheck, SuiteRecord, TaskRecord, TaskStatus,
+    Warning, WeightFile,
+};

@@ -224,7 +224,8 @@ pub struct TaskRecord {
     pub metrics: BTreeMap<String, Metric>,
     /// Key in `metrics` of the metric that is ranked.
     pub primary_metric: String,
-    /// Score in points, 0 to 100: 100 · the primary metric, or the task's own rule. `null` unless `status` is `ok`.
+    /// Score in points, 0 to 100: 100 · the primary metric, or the task's own rule. `null` unless `status` is `ok`, and for a task
+    /// whose metric has no bounded scale (perplexity).
     pub score: Option<f64>,
     /// Standard error of the score, in points.
     pub score_stderr: Option<f64>,

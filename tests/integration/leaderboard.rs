@@ -4,7 +4,7 @@ use crate::synthetic::{Recipe, pillars};
 use proptest::prelude::*;
 use slm_benchmark::leaderboard::board::{self, Leaderboard, Row, RowStatus};
 use slm_benchmark::leaderboard::registry::{Action, Decision, Imported, Registry, RegistryError};
-use slm_benchmark::leaderboard::run::{Limit, Run, TaskRecord, TaskStatus, Warning};
+use slm_benchmark::leaderboard::run::{GroupRecord, Limit, Run, TaskRecord, TaskStatus, Warning};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -130,7 +130,7 @@ fn run_and_schema_agree() {
     let leaf = run.tasks["mmlu"].clone();
     let mmlu = run.tasks.get_mut("mmlu").expect("asked for");
     mmlu.subtasks.insert("mmlu_anatomy".to_owned(), leaf);
-    mmlu.groups.insert("stem".to_owned(), Default::default());
+    mmlu.groups.insert("stem".to_owned(), GroupRecord::default());
     run.tasks.insert("gsm8k".to_owned(), TaskRecord::without_score(TaskStatus::Invalid, "NaN"));
     let text = serde_json::to_string(&run).expect("a run is JSON");
     assert_valid("run", &text);

@@ -6,8 +6,8 @@ use slm_benchmark::leaderboard::identity::{RunIdentity, TaskIdentity, weights_di
 use slm_benchmark::leaderboard::pillars::{PillarSpec, chance_corrected, summarise};
 use slm_benchmark::leaderboard::registry::{RunSummary, Submitted};
 use slm_benchmark::leaderboard::run::{
-    DatasetRecord, EngineRecord, Environment, Figure, FigureSet, Limit, Metric, ModelRecord, Parameters, Quantization, RUN_SCHEMA_VERSION,
-    Run, SampleFile, SelfCheck, SuiteRecord, TaskRecord, TaskStatus, WeightFile, figure,
+    DatasetRecord, EngineRecord, Environment, Figure, FigureSet, Informational, Limit, Metric, ModelRecord, Parameters, Quantization,
+    RUN_SCHEMA_VERSION, Run, SampleFile, SelfCheck, SuiteRecord, TaskRecord, TaskStatus, WeightFile, figure,
 };
 use std::collections::BTreeMap;
 
@@ -112,7 +112,7 @@ impl Recipe {
         let (chance, documents) = facts(name);
         let n = match self.limit {
             Some(Limit::Documents(limit)) => documents.min(limit),
-            Some(Limit::Fraction(share)) => (documents as f64 * share).ceil() as u64,
+            Some(Limit::Fraction(share)) => (1..=documents).find(|n| *n as f64 >= documents as f64 * share).unwrap_or(documents),
             None => documents,
         };
         // A little of its own for every task, so that profiles differ.
@@ -226,7 +226,7 @@ impl Recipe {
             tasks,
             pillars,
             aggregate,
-            informational: Default::default(),
+            informational: Informational::default(),
             samples: Vec::new(),
         };
         run.samples = run
