@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 /// Everything that determines the scores of a run. Timings, energy and the machine's name are not part of it.
 ///
-/// It is kept in `run.json`, so that anyone can recompute [`RunIdentity::run_id`]. It names every task that the run was asked
-/// for: a task that is missing from the results is found by it, and the shards of one run share it.
+/// It is kept in `run.json`, so that anyone can recompute [`RunIdentity::run_id`]. It names every task of the suite, and those that were
+/// asked for beside it: the shards of one run share it, and each says in `requested` which part it answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunIdentity {
@@ -97,14 +97,16 @@ impl RunIdentity {
         expect("/seed", self.seed.to_string(), run.seed.to_string());
         expect("/limit", Limit::describe(self.limit), Limit::describe(run.limit));
         expect("/chat_template", self.chat_template.is_some().to_string(), run.chat_template.to_string());
-        for (name, task) in &self.tasks {
-            match run.tasks.get(name) {
-                None => found.push((format!("/tasks/{name}"), "is missing, but the run was asked for this task".to_owned())),
-                Some(record) => found.extend(task.contradictions(&format!("/tasks/{name}"), record)),
+        for name in &run.requested {
+            if !run.tasks.contains_key(name) {
+                found.push((format!("/tasks/{name}"), "is missing, but the run was asked for this task".to_owned()));
             }
         }
-        for name in run.tasks.keys().filter(|name| !self.tasks.contains_key(*name)) {
-            found.push((format!("/tasks/{name}"), "is present, but the run was not asked for this task".to_owned()));
+        for (name, record) in &run.tasks {
+            match self.tasks.get(name) {
+                Some(task) if run.requested.contains(name) => found.extend(task.contradictions(&format!("/tasks/{name}"), record)),
+                _ => found.push((format!("/tasks/{name}"), "is present, but the run was not asked for this task".to_owned())),
+            }
         }
         found
     }

@@ -39,7 +39,9 @@ pub struct Run {
     pub started_at: DateTime<Utc>,
     /// When the run ended, UTC. Dates of the registry come from here.
     pub finished_at: DateTime<Utc>,
-    /// Results by task name. A task that the suite has and the run was not asked for is absent.
+    /// Tasks that were asked for, sorted: a shard of a run names its part of the tasks that `identity` stands for.
+    pub requested: Vec<String>,
+    /// Results by task name, one for each task that was asked for.
     pub tasks: BTreeMap<String, TaskRecord>,
     /// Pillars by name; every pillar of the suite is present.
     pub pillars: BTreeMap<String, PillarScore>,

@@ -223,6 +223,7 @@ impl Recipe {
             chat_template: self.chat_template,
             started_at: instant(self.day, 8),
             finished_at: instant(self.day, 9),
+            requested: tasks.keys().cloned().collect(),
             tasks,
             pillars,
             aggregate,
