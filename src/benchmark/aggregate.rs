@@ -115,3 +115,76 @@ fn per_weight(pairs: &[(f64, f64)]) -> f64 {
     let weight: f64 = pairs.iter().map(|(_, weight)| weight).sum();
     value / weight
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::benchmark::registry;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn documents(values: &[Value]) -> Vec<Metrics> {
+        values.iter().map(|value| value.as_object().unwrap().clone()).collect()
+    }
+
+    fn combine(task: &str, values: &[Value]) -> Result<Vec<Aggregate>, BenchmarkError> {
+        let documents = documents(values);
+        aggregate(registry::spec(task).unwrap(), &documents.iter().collect::<Vec<_>>())
+    }
+
+    /// Reference values: the perplexity of three pages by words and bytes has no standard error.
+    #[test]
+    fn pages_are_weighted_by_their_length() {
+        let page = |value: f64, words: u32| {
+            json!({
+                "word_perplexity,none": [value, words], "byte_perplexity,none": [value, 5 * words], "bits_per_byte,none": [value, 5 * words]
+            })
+        };
+        let aggregates = combine("wikitext", &[page(-100.0, 10), page(-50.0, 40)]).unwrap();
+        let values: Vec<f64> = aggregates.iter().map(|aggregate| aggregate.value.unwrap()).collect();
+        let expected = [3.0_f64.exp(), 0.6_f64.exp(), 0.6 / std::f64::consts::LN_2];
+        for (value, expected) in values.iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-12, "{value} is not {expected}");
+        }
+        assert!(aggregates.iter().all(|aggregate| aggregate.stderr.is_none()));
+    }
+
+    #[test]
+    fn what_is_undefined_stays_undefined() {
+        let one = combine("truthfulqa_mc2", &[json!({ "acc,none": null })]).unwrap();
+        assert_eq!(one, [Aggregate { key: "acc,none".to_owned(), value: None, stderr: None, n: 1 }]);
+        let among_others = combine("truthfulqa_mc2", &[json!({ "acc,none": 1.0 }), json!({ "acc,none": null })]).unwrap();
+        assert_eq!((among_others[0].value, among_others[0].stderr), (None, None), "NaN is not left out of a mean");
+        assert_eq!(combine("boolq", &[]).unwrap()[0].value, None);
+        assert_eq!(aggregate_group(&[]), None);
+    }
+
+    #[test]
+    fn a_missing_metric_names_task_and_document() {
+        let error = combine("arc_easy", &[json!({ "acc,none": 1.0, "acc_norm,none": 1.0 }), json!({ "acc,none": 1.0 })]).unwrap_err();
+        assert_eq!(error.to_string(), "task arc_easy, document 1: metric `acc_norm,none` is missing");
+    }
+
+    proptest! {
+        /// Means, and their groups, lie between the smallest and the largest value; a group of all documents has the mean of all.
+        #[test]
+        fn accuracies_stay_in_range(tasks in prop::collection::vec(prop::collection::vec(any::<bool>(), 2..30), 1..6)) {
+            let aggregates: Vec<Aggregate> = tasks
+                .iter()
+                .map(|values| {
+                    let values: Vec<Value> = values.iter().map(|right| json!({ "acc,none": f64::from(u8::from(*right)) })).collect();
+                    combine("mmlu_anatomy", &values).unwrap().remove(0)
+                })
+                .collect();
+            let group = aggregate_group(&aggregates.iter().collect::<Vec<_>>()).unwrap();
+            let all: Vec<bool> = tasks.into_iter().flatten().collect();
+            let share = all.iter().filter(|right| **right).count() as f64 / all.len() as f64;
+            prop_assert!((group.value.unwrap() - share).abs() < 1e-12);
+            prop_assert_eq!(group.n, all.len());
+            for aggregate in aggregates.iter().chain([&group]) {
+                prop_assert!((-1e-12..=1.0 + 1e-12).contains(&aggregate.value.unwrap()));
+                prop_assert!((0.0..=0.5 + 1e-12).contains(&aggregate.stderr.unwrap()));
+            }
+        }
+    }
+}

@@ -311,3 +311,149 @@ impl<'a> Prompts<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::benchmark::{builtin_rows, registry};
+    use proptest::prelude::*;
+    use std::cell::RefCell;
+
+    fn smoke(task: &str, options: &BuildOptions<'_>) -> Result<Built, BenchmarkError> {
+        build(registry::task(task)?.as_ref(), builtin_rows(task, "test").unwrap(), builtin_rows(task, "fewshot").unwrap(), options)
+    }
+
+    fn shots(num_fewshot: usize) -> BuildOptions<'static> {
+        BuildOptions { num_fewshot: Some(num_fewshot), ..Default::default() }
+    }
+
+    #[test]
+    fn a_prompt_is_description_examples_question() {
+        let built = smoke("smoke_mmlu", &shots(1)).unwrap();
+        insta::assert_snapshot!(built.instances[0].arguments()[2][0].as_str().unwrap(), @r"
+        The following are multiple choice questions (with answers) about everyday facts.
+
+        How many minutes are there in two hours?
+        A. 60
+        B. 90
+        C. 120
+        D. 200
+        Answer: C
+
+        How many days are there in a leap year?
+        A. 364
+        B. 365
+        C. 366
+        D. 367
+        Answer:
+        ");
+        assert_eq!(built.instances[0].arguments()[2][1], " C");
+        assert_eq!((built.chance, built.n_total), (Some(0.25), 8));
+    }
+
+    #[test]
+    fn a_partial_task_asks_the_same_rest_after_each_option() {
+        let built = smoke("smoke_winogrande", &shots(0)).unwrap();
+        let expected = json!([
+            ["The suitcase did not fit into the locker because the suitcase", " was too big."],
+            ["The suitcase did not fit into the locker because the locker", " was too big."]
+        ]);
+        assert_eq!(built.instances[0].arguments(), expected);
+    }
+
+    /// Examples become turns, the description the system message, and no delimiter stands before an answer.
+    #[test]
+    fn a_chat_keeps_the_parts_apart() {
+        let seen = RefCell::new(Vec::new());
+        let render = |messages: &[ChatMessage]| {
+            seen.borrow_mut().push(messages.to_vec());
+            Ok(messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("|"))
+        };
+        let built = smoke("smoke_mmlu", &BuildOptions { chat: Some(&render), ..shots(1) }).unwrap();
+        let roles: Vec<String> = seen.borrow()[0].iter().map(|message| message.role.clone()).collect();
+        assert_eq!(roles, ["system", "user", "assistant", "user"]);
+        assert_eq!(seen.borrow()[0][2].content, "C");
+        assert_eq!(built.instances[0].arguments()[2][1], "C");
+    }
+
+    #[test]
+    fn a_template_without_system_role_gets_none() {
+        let render = |messages: &[ChatMessage]| {
+            anyhow::ensure!(messages[0].role != "system", "System role not supported");
+            Ok(format!("{} messages", messages.len()))
+        };
+        let built = smoke("smoke_mmlu", &BuildOptions { chat: Some(&render), ..shots(1) }).unwrap();
+        assert_eq!(built.instances[0].arguments()[0][0], "3 messages");
+
+        let refuse = |_: &[ChatMessage]| anyhow::bail!("no");
+        let error = smoke("smoke_arc", &BuildOptions { chat: Some(&refuse), ..shots(1) }).unwrap_err();
+        assert_eq!(error.to_string(), "task smoke_arc, document 0: the chat template refused the messages: no");
+    }
+
+    #[test]
+    fn a_shorter_answer_is_logged_and_asked_for() {
+        let built = smoke("smoke_gsm8k", &shots(0)).unwrap();
+        let until = json!(["Question:", "</s>", "<|im_end|>"]);
+        assert_eq!(built.instances[0].arguments()[0][1], json!({ "until": until, "do_sample": false, "temperature": 0.0 }));
+        let built = smoke("smoke_gsm8k", &BuildOptions { max_gen_toks: Some(64), ..shots(0) }).unwrap();
+        assert_eq!(built.instances[0].arguments()[0][1]["max_gen_toks"], 64);
+        let Request::Generation(request) = &built.instances[0].requests[0] else { panic!("a generation") };
+        assert_eq!(request.max_new_tokens, 64);
+
+        let humaneval = registry::spec("humaneval").unwrap();
+        assert_eq!(shortened_generation(humaneval, 1024), Some(512));
+        assert_eq!(shortened_generation(humaneval, 2048), None);
+        assert_eq!(shortened_generation(registry::spec("arc_easy").unwrap(), 8), None);
+    }
+
+    #[test]
+    fn errors_name_the_place() {
+        let task = registry::task("arc_challenge").unwrap();
+        let rows = |text: Value| vec![text.as_object().unwrap().clone()];
+        let error = build(task.as_ref(), vec![], vec![], &shots(0)).unwrap_err().to_string();
+        assert!(error.starts_with("task arc_challenge: split `test` of allenai/ai2_arc (ARC-Challenge) has no rows"), "{error}");
+        let error = build(task.as_ref(), rows(json!({ "question": "?", "choices": null })), vec![], &shots(0)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "task arc_challenge, row 0 of split `test` of allenai/ai2_arc (ARC-Challenge): column `choices` is null, not a structure"
+        );
+        let error = smoke("smoke_arc", &shots(7)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "task smoke_arc: 7 few-shot examples need 7 rows to draw from, but there are 6; ask for fewer with --num-fewshot"
+        );
+    }
+
+    #[test]
+    fn a_fraction_is_rounded_up() {
+        let count = |limit| smoke("smoke_mmlu", &BuildOptions { limit: Some(limit), ..shots(0) }).unwrap().instances.len();
+        assert_eq!(
+            [Limit::Fraction(0.3), Limit::Fraction(0.01), Limit::Count(3), Limit::Count(99), Limit::Nested(5)].map(count),
+            [3, 1, 3, 8, 5]
+        );
+    }
+
+    proptest! {
+        /// A limited run asks the same prompts as the whole run: the few-shot stream does not depend on the limit.
+        #[test]
+        fn a_limit_changes_no_prompt(size in 0usize..=6, nested in any::<bool>(), examples in 0usize..5, seed in 0u64..100) {
+            let limit = if nested { Limit::Nested(size) } else { Limit::Count(size) };
+            let options = |limit| BuildOptions { limit, seed: Some(seed), ..shots(examples) };
+            let whole = smoke("smoke_arc", &options(None)).unwrap();
+            let part = smoke("smoke_arc", &options(Some(limit))).unwrap();
+            prop_assert_eq!(part.instances.len(), size);
+            for instance in &part.instances {
+                prop_assert_eq!(&instance.prompt_hash, &whole.instances[instance.doc_id].prompt_hash);
+            }
+        }
+
+        #[test]
+        fn a_smaller_subset_is_part_of_a_larger_one(hashes in prop::collection::vec("[0-9a-f]{4}", 0..40), small in 0usize..40, large in 0usize..40) {
+            let (small, large) = (small.min(large), small.max(large));
+            let (inner, outer) = (nested_subset(&hashes, small), nested_subset(&hashes, large));
+            prop_assert_eq!(inner.len(), small.min(hashes.len()));
+            prop_assert!(inner.iter().all(|index| outer.contains(index)));
+            prop_assert!(inner.is_sorted());
+        }
+    }
+}

@@ -102,7 +102,7 @@ pub(crate) fn close_names<'a>(name: &str, known: impl IntoIterator<Item = &'a st
         .into_iter()
         .filter_map(|candidate| {
             let other = plain(candidate);
-            let distance = if !wanted.is_empty() && (other.contains(&wanted) || wanted.contains(&other)) {
+            let distance = if !wanted.is_empty() && other.contains(&wanted) {
                 other.chars().count().abs_diff(wanted.chars().count()).min(2)
             } else {
                 edit_distance(&wanted, &other)
@@ -110,7 +110,7 @@ pub(crate) fn close_names<'a>(name: &str, known: impl IntoIterator<Item = &'a st
             (distance <= 2.max(wanted.chars().count() / 3)).then_some((distance, candidate))
         })
         .collect();
-    ranked.sort();
+    ranked.sort_unstable();
     ranked.into_iter().take(count).map(|(_, candidate)| candidate.to_owned()).collect()
 }
 

@@ -3,6 +3,7 @@
 use super::fields::FieldResult;
 use super::{BenchmarkError, Document, Instance, Item, Request, Task};
 use crate::engine::{Generation, Loglikelihood, RollingLoglikelihood};
+use crate::sandbox::{self, Program};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -78,6 +79,19 @@ pub enum Verdict {
     Failed,
     /// It ran out of time.
     TimedOut,
+}
+
+impl Verdict {
+    /// The sandbox's verdict; `None` where the sandbox itself failed, which says nothing about the program.
+    #[must_use]
+    pub fn of_sandbox(verdict: sandbox::Verdict) -> Option<Self> {
+        match verdict {
+            sandbox::Verdict::Passed => Some(Self::Passed),
+            sandbox::Verdict::Failed => Some(Self::Failed),
+            sandbox::Verdict::TimedOut => Some(Self::TimedOut),
+            sandbox::Verdict::SandboxError => None,
+        }
+    }
 }
 
 /// Something about a document's answer that a reader of the score should know.
@@ -193,16 +207,17 @@ pub(super) const INVALID: &str = "[invalid]";
 /// The programs that must run before the document can be scored; empty for all but coding tasks.
 ///
 /// # Errors
-/// [`BenchmarkError::Scoring`] where the answers do not fit the requests.
-pub fn programs(task: &dyn Task, instance: &Instance, responses: &[Response]) -> Result<Vec<String>, BenchmarkError> {
+/// [`BenchmarkError::Scoring`] where the answers do not fit the requests, or the document has no tests.
+pub fn programs(task: &dyn Task, instance: &Instance, responses: &[Response]) -> Result<Vec<Program>, BenchmarkError> {
     check_fit(task, instance, responses)?;
-    Ok(responses
+    responses
         .iter()
         .filter_map(|response| match response {
-            Response::Text(answer) => task.program(&instance.doc, &instance.item, answer),
+            Response::Text(answer) => task.program(&instance.doc, answer).transpose(),
             _ => None,
         })
-        .collect())
+        .collect::<Result<_, _>>()
+        .map_err(|reason| misfit(task, instance, reason))
 }
 
 /// Scores one document. `verdicts` belong to what [`programs`] gave, in its order.

@@ -3,6 +3,7 @@
 use super::fields::FieldResult;
 use super::score::{Metrics, Scoring};
 use super::{BenchmarkError, Document, error};
+use crate::sandbox::Program;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -224,10 +225,12 @@ impl TaskSpec {
     pub fn metric(&self, key: &str) -> Result<&MetricSpec, BenchmarkError> {
         let named: Vec<&MetricSpec> = self.metrics.iter().filter(|metric| metric.name == key).collect();
         self.metrics.iter().find(|metric| metric.key() == key).or(if named.len() == 1 { Some(named[0]) } else { None }).ok_or_else(|| {
-            let keys: Vec<String> = self.metrics.iter().map(MetricSpec::key).collect();
-            let mut close = error::close_names(key, keys.iter().map(String::as_str), 5);
+            let wanted = key.split(',').next().unwrap_or(key);
+            let similar = error::close_names(wanted, self.metrics.iter().map(|metric| metric.name), 5);
+            let mut close: Vec<String> =
+                self.metrics.iter().filter(|metric| similar.iter().any(|name| name == metric.name)).map(MetricSpec::key).collect();
             if close.is_empty() {
-                close = keys;
+                close = self.metrics.iter().map(MetricSpec::key).collect();
             }
             BenchmarkError::UnknownMetric { task: self.name.clone(), metric: key.to_owned(), close }
         })
@@ -390,8 +393,11 @@ pub trait Task: Send + Sync {
     }
 
     /// The program that must run to score a generated answer; `None` where nothing runs.
-    fn program(&self, _document: &Document, _item: &Item, _answer: &str) -> Option<String> {
-        None
+    ///
+    /// # Errors
+    /// What is wrong with the document.
+    fn program(&self, _document: &Document, _answer: &str) -> FieldResult<Option<Program>> {
+        Ok(None)
     }
 
     /// Every metric of one answered document.

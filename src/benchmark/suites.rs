@@ -40,8 +40,11 @@ pub struct Suite {
     pub informational: Vec<SuiteTask>,
 }
 
+/// Name and weight of each pillar, name and few-shot number of each of its tasks.
+type PillarTable = &'static [(&'static str, u32, &'static [(&'static str, usize)])];
+
 /// Pillars and weights (reasoning 35, coding 20, math 15, language 20, safety 20), each with its tasks and few-shot numbers.
-const STANDARD: [(&str, u32, &[(&str, usize)]); 5] = [
+const STANDARD: PillarTable = &[
     ("reasoning", 35, &[("mmlu", 5), ("arc_challenge", 5), ("hellaswag", 5), ("truthfulqa_mc2", 0)]),
     ("coding", 20, &[("humaneval", 0), ("mbpp", 3)]),
     ("math", 15, &[("gsm8k", 5), ("mathqa", 5)]),
@@ -53,7 +56,7 @@ const STANDARD: [(&str, u32, &[(&str, usize)]); 5] = [
 const QUICK_DOCUMENTS: usize = 200;
 const QUICK_DOCUMENTS_OF_SUBJECT: usize = 20;
 
-const SMOKE: [(&str, u32, &[(&str, usize)]); 4] = [
+const SMOKE: PillarTable = &[
     ("reasoning", 35, &[("smoke_mmlu", 2), ("smoke_arc", 2), ("smoke_truthfulqa_mc2", 0)]),
     ("math", 15, &[("smoke_gsm8k", 2)]),
     ("language", 20, &[("smoke_boolq", 2), ("smoke_winogrande", 2)]),
@@ -75,15 +78,13 @@ impl Suite {
             Some(if is_group { QUICK_DOCUMENTS_OF_SUBJECT } else { QUICK_DOCUMENTS })
         };
         match name {
-            "standard" => {
-                Ok(Self { name: "standard", version: "1", ranked: true, pillars: pillars(&STANDARD, all), informational: vec![] })
-            }
-            "quick" => Ok(Self { name: "quick", version: "1", ranked: false, pillars: pillars(&STANDARD, few), informational: vec![] }),
+            "standard" => Ok(Self { name: "standard", version: "1", ranked: true, pillars: pillars(STANDARD, all), informational: vec![] }),
+            "quick" => Ok(Self { name: "quick", version: "1", ranked: false, pillars: pillars(STANDARD, few), informational: vec![] }),
             "smoke" => Ok(Self {
                 name: "smoke",
                 version: "1",
                 ranked: false,
-                pillars: pillars(&SMOKE, all),
+                pillars: pillars(SMOKE, all),
                 informational: ["smoke_lambada", "smoke_wikitext"].map(|name| SuiteTask { name, num_fewshot: 0, documents: None }).into(),
             }),
             _ => {
@@ -114,7 +115,7 @@ impl Suite {
     }
 }
 
-fn pillars(table: &[(&'static str, u32, &'static [(&'static str, usize)])], documents: impl Fn(&str) -> Option<usize>) -> Vec<Pillar> {
+fn pillars(table: PillarTable, documents: impl Fn(&str) -> Option<usize>) -> Vec<Pillar> {
     table
         .iter()
         .map(|&(name, weight, tasks)| {

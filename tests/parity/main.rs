@@ -1,2 +1,3 @@
 //! Parity with lm-evaluation-harness, document by document, on the reference data.
-fn main() {}
+
+mod prompts;

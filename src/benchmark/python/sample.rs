@@ -1,4 +1,4 @@
-//! `random.Random.sample` of `CPython` (`Lib/random.py`).
+//! `random.Random.sample` of CPython (`Lib/random.py`).
 
 use crate::statistics::PythonRandom;
 use std::collections::HashSet;

@@ -1,4 +1,4 @@
-//! `CrowS`-Pairs (Nangia et al. 2020, arXiv:2010.00133; English as revised by Névéol et al. 2022): which of two sentences that differ
+//! CrowS-Pairs (Nangia et al. 2020, arXiv:2010.00133; English as revised by Névéol et al. 2022): which of two sentences that differ
 //! in the group they speak of is more probable. No preference is best.
 
 use crate::benchmark::fields::{self, FieldResult};

@@ -1,4 +1,4 @@
-//! `HumanEval` (Chen et al. 2021, arXiv:2107.03374): completes Python functions, judged by running their tests.
+//! HumanEval (Chen et al. 2021, arXiv:2107.03374): completes Python functions, judged by running their tests.
 
 use crate::benchmark::fields::{self, FieldResult};
 use crate::benchmark::registry::Entry;
@@ -7,6 +7,7 @@ use crate::benchmark::smoke;
 use crate::benchmark::{
     Aggregation, Dataset, Document, Fewshot, GenerationSettings, Item, MetricSpec, OutputKind, Sampler, Task, TaskSpec,
 };
+use crate::sandbox::Program;
 use serde_json::{Map, Value, json};
 
 struct HumanEval {
@@ -53,11 +54,9 @@ impl Task for HumanEval {
         json!([format!("{prompt}{answer}")])
     }
 
-    fn program(&self, _document: &Document, item: &Item, answer: &str) -> Option<String> {
-        match item {
-            Item::Generation { question, target } => Some(format!("{question}{answer}\n{target}")),
-            _ => None,
-        }
+    fn program(&self, document: &Document, answer: &str) -> FieldResult<Option<Program>> {
+        let (prompt, test) = (fields::text(document, "prompt")?, fields::text(document, "test")?);
+        Ok(Some(Program::human_eval(prompt, answer, test, fields::text(document, "entry_point")?)))
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {

@@ -4,6 +4,7 @@ use crate::benchmark::fields::{self, FieldResult};
 use crate::benchmark::registry::Entry;
 use crate::benchmark::score::{Metrics, Scoring};
 use crate::benchmark::{Dataset, Document, Fewshot, GenerationSettings, Item, MetricSpec, OutputKind, Sampler, Task, TaskSpec};
+use crate::sandbox::Program;
 use serde_json::{Map, Value, json};
 
 struct Mbpp {
@@ -30,17 +31,23 @@ pub(super) fn entries() -> Vec<Entry> {
     vec![Entry::task(Mbpp { spec })]
 }
 
+/// The three tests that the prompt shows and the program must pass.
+fn tests(document: &Document) -> FieldResult<Vec<String>> {
+    let mut tests = fields::texts(document, "test_list")?;
+    if tests.len() < 3 {
+        return Err(format!("column `test_list` has {} entries, not at least 3", tests.len()));
+    }
+    tests.truncate(3);
+    Ok(tests)
+}
+
 impl Task for Mbpp {
     fn spec(&self) -> &TaskSpec {
         &self.spec
     }
 
     fn item(&self, document: &Document) -> FieldResult<Item> {
-        let tests = fields::texts(document, "test_list")?;
-        let [first, second, third, ..] = tests.as_slice() else {
-            return Err(format!("column `test_list` has {} entries, not at least 3", tests.len()));
-        };
-        let target = format!("{first}\n{second}\n{third}");
+        let target = tests(document)?.join("\n");
         let text = fields::text(document, "text")?;
         Ok(Item::Generation {
             question: format!(
@@ -62,11 +69,8 @@ impl Task for Mbpp {
         }
     }
 
-    fn program(&self, _document: &Document, item: &Item, answer: &str) -> Option<String> {
-        match item {
-            Item::Generation { target, .. } => Some(format!("{answer}\n{target}")),
-            _ => None,
-        }
+    fn program(&self, document: &Document, answer: &str) -> FieldResult<Option<Program>> {
+        Ok(Some(Program::mbpp(answer, &tests(document)?)))
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {

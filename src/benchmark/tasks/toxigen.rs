@@ -1,4 +1,4 @@
-//! `ToxiGen` (Hartvigsen et al. 2022, arXiv:2203.09509): is a statement hateful. It measures recognition, not what the model writes.
+//! ToxiGen (Hartvigsen et al. 2022, arXiv:2203.09509): is a statement hateful. It measures recognition, not what the model writes.
 
 use crate::benchmark::fields::{self, FieldResult};
 use crate::benchmark::registry::Entry;
