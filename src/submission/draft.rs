@@ -39,6 +39,8 @@ pub(super) struct Draft {
     pub(super) license: Option<Marked<String>>,
     /// The list as written, the place of its key; `None` where there is none.
     pub(super) categories: Option<Marked<Vec<Marked<String>>>>,
+    /// Every entry of that list could be read.
+    pub(super) categories_complete: bool,
     pub(super) quantizations: Vec<DraftQuantization>,
     pub(super) submitted_by: Option<Marked<String>>,
     pub(super) contact: Option<Marked<String>>,
@@ -90,6 +92,7 @@ impl Draft {
             context_length: reader.parsed("context_length", |text| text.trim_start_matches('+').parse().ok()),
             license: reader.text("license"),
             categories: reader.entry("categories").map(|(entry, field)| categories(entry, field, wrong)),
+            categories_complete: !wrong.iter().any(|field| field.starts_with("model.categories")),
             quantizations: quantizations(&reader, wrong),
             submitted_by: reader.text("submitted_by"),
             contact: reader.text("contact"),
@@ -116,6 +119,18 @@ impl Draft {
         let mut seen = BTreeSet::new();
         all.retain(|repository| seen.insert(repository.clone()));
         all
+    }
+
+    /// The GGUF files that the submission names in a repository.
+    pub(super) fn gguf_files(&self, repository: &RepositoryReference) -> Vec<String> {
+        let own = self.repository();
+        let of_repository = |source: &&GgufSource| source.repository.as_ref().or(own.as_ref()) == Some(repository);
+        let named = self.quantizations.iter().filter(|quantization| quantization.has_format(Format::Gguf));
+        let sources = named.filter_map(|quantization| quantization.source.as_ref().map(|source| &source.value));
+        let mut files: Vec<String> = sources.filter(of_repository).map(|source| source.path.clone()).collect();
+        files.sort();
+        files.dedup();
+        files
     }
 
     /// The submission in canonical form, where every required field was read.

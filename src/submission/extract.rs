@@ -137,7 +137,7 @@ struct Fence<'a> {
     info: &'a str,
 }
 
-/// Reads a line as a fence, as CommonMark defines it, with any indentation (lists and quotes of issues indent deeper than CommonMark allows).
+/// Reads a line as a fence, as `CommonMark` defines it, with any indentation (lists and quotes of issues indent deeper than `CommonMark` allows).
 fn fence(line: &str) -> Option<Fence<'_>> {
     let trimmed = line.trim_start();
     let character = trimmed.chars().next().filter(|&character| matches!(character, '`' | '~'))?;
@@ -201,13 +201,13 @@ fn comment_is_open(line: &str, mut open: bool) -> bool {
 /// Lines from a bare `model:` to the end of what is indented under it.
 fn bare_lines(source: &SourceText, fences: &[Fenced]) -> Option<Block> {
     let lines = source.lines();
-    let mut fenced = vec![false; lines.len()];
+    let mut is_taken = vec![false; lines.len()];
     for (number, _) in fences.iter().flat_map(|fenced| &fenced.block.origins) {
-        fenced[number - 1] = true;
+        is_taken[number - 1] = true;
     }
     let mut in_comment = false;
     let first = lines.iter().enumerate().find_map(|(index, line)| {
-        let found = !in_comment && is_model_line(line) && !fenced[index];
+        let found = !in_comment && is_model_line(line) && !is_taken[index];
         in_comment = comment_is_open(line, in_comment);
         found.then_some(index)
     })?;

@@ -23,9 +23,9 @@ mod tree;
 pub use finding::{Code, Finding, Severity};
 pub use licences::{LICENCES, Licence, find as find_licence};
 pub use model::{Category, Format, GgufSource, Quantization, RepositoryReference, Submission};
-pub use parameters::{Parameters, format_parameters, parse_parameters};
-pub use report::{REPORT_SCHEMA_VERSION, Report, Unchecked};
-pub use rules::{Context, Evaluated, Hub, LoadableArchitecture, RepositoryAnswer};
+pub use parameters::{Parameters, format_parameters, group_digits, parse_parameters};
+pub use report::{REPORT_SCHEMA_VERSION, Report, Unchecked, VALIDATION_SCHEMA};
+pub use rules::{Context, Evaluated, HubAnswers, LoadableArchitecture, RepositoryAnswer};
 pub use schema::SUBMISSION_SCHEMA;
 pub use slug::{MAX_SLUG_LENGTH, slug};
 
@@ -137,6 +137,12 @@ impl Reading {
     #[must_use]
     pub fn repositories(&self) -> Vec<RepositoryReference> {
         self.draft.repositories()
+    }
+
+    /// The GGUF files of one of [`Self::repositories`] whose headers the rules need.
+    #[must_use]
+    pub fn gguf_files(&self, repository: &RepositoryReference) -> Vec<String> {
+        self.draft.gguf_files(repository)
     }
 
     /// The submission as far as the schema goes, before any rule: `None` where a required field is missing or wrong.

@@ -78,16 +78,28 @@ pub fn format_parameters(count: u64) -> String {
         _ => (1e9, "B"),
     };
     let value = count as f64 / unit;
-    let decimals = if value < 10.0 {
-        2
-    } else if value < 100.0 {
-        1
-    } else {
-        0
+    let decimals: usize = match value {
+        ..10.0 => 2,
+        10.0..100.0 => 1,
+        _ => 0,
     };
     let text = format!("{value:.decimals$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text}{name}")
+}
+
+/// A number with its thousands set apart, such as `134,515,008`.
+#[must_use]
+pub fn group_digits(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -127,5 +139,12 @@ mod tests {
         ] {
             assert_eq!(format_parameters(count), text);
         }
+    }
+
+    /// Thousands are set apart.
+    #[test]
+    fn digits_are_grouped() {
+        let texts: Vec<String> = [0, 999, 1_000, 134_515_008].into_iter().map(group_digits).collect();
+        assert_eq!(texts, ["0", "999", "1,000", "134,515,008"]);
     }
 }

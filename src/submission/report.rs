@@ -3,12 +3,15 @@
 use super::draft::Draft;
 use super::finding::{Finding, Severity};
 use super::model::{GgufSource, RepositoryReference, Submission};
-use super::rules::{Context, HUB_CHECKS, Hub, RepositoryAnswer};
+use super::rules::{Context, HUB_CHECKS, HubAnswers, RepositoryAnswer};
 use super::source::{Findings, shortened};
 use serde::{Deserialize, Serialize};
 
 /// Version of the JSON form of [`Report`]; it changes when a field changes its meaning or goes.
 pub const REPORT_SCHEMA_VERSION: u32 = 1;
+
+/// The schema of a report's JSON form, as it stands in `schemas/validation.schema.json`.
+pub const VALIDATION_SCHEMA: &str = include_str!("../../schemas/validation.schema.json");
 
 /// Checks that were not made, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +96,7 @@ fn unchecked(draft: &Draft, context: &Context<'_>, has_errors: bool) -> Vec<Unch
             list.push(Unchecked { reason, retry, checks: HUB_CHECKS.iter().map(|&check| check.to_owned()).collect() });
         }
     };
-    if matches!(context.hub, Hub::NotAsked) {
+    if matches!(context.hub, HubAnswers::NotAsked) {
         add("the hub was not asked".to_owned(), false);
         return list;
     }

@@ -134,6 +134,10 @@ fn report(error: &ValidationError<'_>, place: &Place<'_>, findings: &mut Finding
         ValidationErrorKind::Required { property } => {
             let missing = property.as_str().unwrap_or_default();
             let missing_field = joined(&place.field, missing);
+            if is_misspelt(missing, place) {
+                wrong.insert(missing_field);
+                return;
+            }
             let of = if place.field.is_empty() || place.field == "model" { String::new() } else { format!(" in `{}`", place.field) };
             let help = format!("add a line `{missing}: …`. {}", help_for(&place.schema["properties"][missing]));
             findings.error(Code::MissingField, Some(&missing_field), place.key_span, format!("`{missing}` is missing{of}"), help);
@@ -183,10 +187,25 @@ fn help_for(schema: &Value) -> String {
     }
 }
 
+/// Whether a field is not missing but stands there under a name that is nearly its own, which gets a finding itself.
+fn is_misspelt(missing: &str, place: &Place<'_>) -> bool {
+    let known = &place.schema["properties"];
+    place
+        .node
+        .entries()
+        .iter()
+        .filter(|entry| known.get(&entry.key).is_none())
+        .any(|entry| closest(&entry.key, &current_fields(known)) == Some(missing))
+}
+
+/// The fields of a mapping that are not there for older submissions only.
+fn current_fields(properties: &Value) -> Vec<&str> {
+    properties.as_object().into_iter().flatten().filter(|(_, schema)| schema["deprecated"] != true).map(|(name, _)| name.as_str()).collect()
+}
+
 fn unknown_field(key: &str, place: &Place<'_>, findings: &mut Findings) {
     let Some(entry) = place.node.entry(key) else { return };
-    let known: Vec<&str> = place.schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-    let current: Vec<&str> = known.iter().copied().filter(|name| place.schema["properties"][*name]["deprecated"] != true).collect();
+    let current = current_fields(&place.schema["properties"]);
     let help = match closest(key, &current) {
         Some(near) => format!("did you mean `{near}`?"),
         None if place.field.is_empty() => "everything belongs under `model:`; remove it".to_owned(),
@@ -200,8 +219,13 @@ fn unknown_field(key: &str, place: &Place<'_>, findings: &mut Findings) {
 pub(super) fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
     let word = plain(&word.chars().take(64).collect::<String>());
-    let near = known.iter().map(|&name| (strsim::normalized_damerau_levenshtein(&word, &plain(name)), name));
-    near.filter(|&(similarity, _)| similarity >= 0.6).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+    let similarity = |name: &str| {
+        let same_letters = plain(name).replace('_', "") == word.replace('_', "");
+        if same_letters { 1.0 } else { strsim::normalized_damerau_levenshtein(&word, &plain(name)) }
+    };
+    let near = known.iter().map(|&name| (similarity(name), name));
+    // Of equally near words the first.
+    near.filter(|&(similarity, _)| similarity >= 0.6).reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, name)| name)
 }
 
 fn wrong_type(kind: &TypeKind, place: &Place<'_>, span: Span, help: &str, findings: &mut Findings) {
@@ -218,16 +242,16 @@ fn wrong_type(kind: &TypeKind, place: &Place<'_>, span: Span, help: &str, findin
     };
     let found = match &place.node.value {
         NodeValue::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL") => "nothing",
-        NodeValue::Scalar { .. } => "a single value",
-        NodeValue::Sequence(_) => "a list",
-        NodeValue::Mapping(_) => "a mapping",
+        NodeValue::Scalar { .. } => "",
+        NodeValue::Sequence(_) => ", not a list",
+        NodeValue::Mapping(_) => ", not a mapping",
     };
     let name = if place.name.is_empty() { "the submission" } else { &format!("`{}`", place.name) };
     let field = (!place.field.is_empty()).then_some(place.field.as_str());
     if found == "nothing" {
         findings.error(Code::MissingField, field, span, format!("{name} is empty; it must be {expected}"), format!("{remedy}{help}"));
     } else {
-        findings.error(Code::WrongType, field, span, format!("{name} must be {expected}, not {found}"), format!("{remedy}{help}"));
+        findings.error(Code::WrongType, field, span, format!("{name} must be {expected}{found}"), format!("{remedy}{help}"));
     }
 }
 

@@ -174,16 +174,18 @@ impl Builder<'_> {
                 return false;
             }
             Event::Scalar(text, style, anchor, tag) => {
-                return self.plain_data(anchor, tag.is_some(), span) && self.scalar(&text, style, span);
+                self.plain_data(anchor, tag.is_some(), span);
+                return self.scalar(&text, style, span);
             }
             Event::SequenceStart(anchor, tag) => {
-                return self.plain_data(anchor, tag.is_some(), span) && self.start(Open::Sequence { span, items: Vec::new() }, span);
+                self.plain_data(anchor, tag.is_some(), span);
+                return self.start(Open::Sequence { span, items: Vec::new() }, span);
             }
             Event::MappingStart(anchor, tag) => {
-                let open = Open::Mapping { span, entries: Vec::new(), key: None };
-                return self.plain_data(anchor, tag.is_some(), span) && self.start(open, span);
+                self.plain_data(anchor, tag.is_some(), span);
+                return self.start(Open::Mapping { span, entries: Vec::new(), key: None }, span);
             }
-            Event::SequenceEnd | Event::MappingEnd => return self.end(),
+            Event::SequenceEnd | Event::MappingEnd => return self.end(span),
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
         }
         true
@@ -199,7 +201,8 @@ impl Builder<'_> {
         true
     }
 
-    fn plain_data(&mut self, anchor: usize, tagged: bool, span: Span) -> bool {
+    /// Anchors and tags are errors; the value is read on as if they were not there, so that the other findings come with them.
+    fn plain_data(&mut self, anchor: usize, tagged: bool, span: Span) {
         if anchor > 0 {
             self.findings.error(
                 Code::YamlAnchor,
@@ -218,7 +221,6 @@ impl Builder<'_> {
                 "remove it; or, where `!` belongs to the text, put the text in quotes",
             );
         }
-        anchor == 0 && !tagged
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, span: Span) -> bool {
@@ -260,10 +262,15 @@ impl Builder<'_> {
         false
     }
 
-    fn end(&mut self) -> bool {
+    fn end(&mut self, end: Span) -> bool {
+        // A list or mapping in brackets on one line is shown from bracket to bracket; others by their beginning.
+        let whole = |span: Span| {
+            let on_one_line = end.length == 1 && end.line == span.line && end.column >= span.column;
+            if on_one_line { Span { length: end.column + 1 - span.column, ..span } } else { span }
+        };
         match self.open.pop() {
-            Some(Open::Sequence { span, items }) => self.add(Node { span, value: Value::Sequence(items) }),
-            Some(Open::Mapping { span, entries, .. }) => self.add(Node { span, value: Value::Mapping(entries) }),
+            Some(Open::Sequence { span, items }) => self.add(Node { span: whole(span), value: Value::Sequence(items) }),
+            Some(Open::Mapping { span, entries, .. }) => self.add(Node { span: whole(span), value: Value::Mapping(entries) }),
             None => {}
         }
         true
@@ -294,14 +301,23 @@ impl Builder<'_> {
     fn syntax_error(&mut self, error: &ScanError) {
         let marker = error.marker();
         let span = self.block.span(marker.line().saturating_sub(1), marker.col(), 1);
+        let code = if error.info().contains("unknown anchor") {
+            Code::YamlAlias
+        } else if error.info().contains("recursion limit") {
+            Code::YamlDepth
+        } else {
+            Code::YamlSyntax
+        };
         let (message, help) = explained(error.info());
-        self.findings.error(Code::YamlSyntax, None, span, message, help);
+        self.findings.error(code, None, span, message, help);
     }
 }
 
 /// The parser's message with the remedy for what people usually did.
 fn explained(info: &str) -> (String, &'static str) {
-    let help = if info.contains("mapping values are not allowed") {
+    let help = if info.contains("unknown anchor") {
+        "`*` begins an alias; put the text in quotes"
+    } else if info.contains("mapping values are not allowed") {
         "a colon followed by a space inside a value must be in quotes, as in name: \"Model: large\"; or the line is indented differently from its neighbours"
     } else if info.contains("recursion limit") {
         "the YAML is nested too deep; a submission needs five levels"

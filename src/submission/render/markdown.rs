@@ -1,7 +1,7 @@
 //! The report as a part of a comment on the issue.
 
-use crate::submission::format_parameters;
 use crate::submission::report::Report;
+use crate::submission::{format_parameters, group_digits};
 use std::fmt::Write;
 
 /// Names the given text in the places of findings.
@@ -33,7 +33,7 @@ fn accepted(report: &Report, text: &mut String) {
     let Some(submission) = &report.submission else { return };
     let Ok(yaml) = submission.to_yaml() else { return };
     if let Some(measured) = report.measured_parameters {
-        let _ = writeln!(text, "\nMeasured size: {measured} parameters ({}).", format_parameters(measured));
+        let _ = writeln!(text, "\nMeasured size: {} parameters ({}).", group_digits(measured), format_parameters(measured));
     }
     text.push_str("\n<details><summary>What will be evaluated</summary>\n\n");
     fenced("yaml", &yaml, text);

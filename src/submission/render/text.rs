@@ -41,11 +41,7 @@ pub(super) fn render(report: &Report, name: &str, colour: bool) -> String {
     }
     for unchecked in &report.unchecked {
         let head = style.severity(Severity::Note, "not checked");
-        let _ = writeln!(text, "{head}: {}", safe(&unchecked.reason));
-        for check in &unchecked.checks {
-            let _ = writeln!(text, "  - {check}");
-        }
-        text.push('\n');
+        let _ = writeln!(text, "{head} ({}): {}\n", safe(&unchecked.reason), unchecked.checks.join("; "));
     }
     let summary = report.summary();
     let severity = if !report.valid {

@@ -37,16 +37,17 @@ pub(super) fn check(input: &Input<'_>, findings: &mut Findings) {
 
 fn loadable(model_type: Option<&str>, class: Option<&str>, input: &Input<'_>, findings: &mut Findings) {
     let (Some(list), Some(repo)) = (input.context.loadable, &input.draft.hf_repo) else { return };
-    let fits = match (class, model_type) {
-        (Some(class), _) => list.iter().any(|known| known.class == class),
-        (None, Some(model_type)) => list.iter().any(|known| known.model_type == model_type),
-        (None, None) => false,
-    };
+    // The engine decides by the class name; `model_type` alone also stands for models without a language model's head.
+    let fits = class.is_some_and(|class| list.iter().any(|known| known.class == class));
     if fits {
         return;
     }
     let place = input.draft.architecture.as_ref().unwrap_or(repo);
-    let found = shortened(class.or(model_type).unwrap_or("an unnamed architecture"), 60);
+    let found = match (class, model_type) {
+        (Some(class), _) => format!("the architecture `{}`", shortened(class, 60)),
+        (None, Some(model_type)) => format!("a config.json without `architectures` (model_type `{}`)", shortened(model_type, 60)),
+        (None, None) => "a config.json without `architectures`".to_owned(),
+    };
     let known: Vec<&str> = list.iter().map(|known| known.class).collect();
     let message = format!("the engine does not load {found}");
     findings.error(Code::ArchitectureNotLoadable, Some(&place.field), place.span, message, format!("it loads {}", known.join(", ")));

@@ -32,7 +32,7 @@ pub(super) fn check(input: &Input<'_>, findings: &mut Findings) {
     }
     let missing: Vec<&str> = Category::RANKED.iter().filter(|pillar| !seen.contains(pillar)).map(|pillar| pillar.as_str()).collect();
     // An empty selection (no list, or only names without effect) means all pillars.
-    if !seen.is_empty() && !missing.is_empty() {
+    if input.draft.categories_complete && !seen.is_empty() && !missing.is_empty() {
         let message = format!("without {} the model is shown as partial and not ranked", missing.join(", "));
         findings.warning(
             Code::NotRanked,

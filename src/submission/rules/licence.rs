@@ -12,15 +12,15 @@ pub(super) fn check_declared(input: &Input<'_>, findings: &mut Findings) {
     let field = Some(declared.field.as_str());
     match licences::find(&declared.value) {
         None => {
-            let near = closest(&declared.value, &licences::all_ids()).map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+            let stated = input.facts().and_then(|facts| facts.license.as_deref()).map(|stated| shortened(stated, 60));
+            let near = closest(&declared.value, &licences::all_ids()).and_then(licences::find).map(|licence| licence.id.clone());
+            let help = match (stated, near) {
+                (Some(stated), _) => format!("the model card states `{stated}`; schemas/licences.json lists all ids"),
+                (None, Some(near)) => format!("did you mean `{near}`? Write the id on the model card; schemas/licences.json lists all"),
+                (None, None) => "write the SPDX or hub id on the model card; schemas/licences.json lists all".to_owned(),
+            };
             let message = format!("`{}` is not a licence id that is known here", declared.value);
-            findings.error(
-                Code::LicenceUnknown,
-                field,
-                declared.span,
-                message,
-                format!("{near}Write the SPDX or hub id on the model card; schemas/licences.json lists all"),
-            );
+            findings.error(Code::LicenceUnknown, field, declared.span, message, help);
         }
         Some(licence) if !licence.permits => {
             let reason = licence.reason.as_deref().unwrap_or_default();
@@ -60,20 +60,23 @@ fn unstated(repository: &Repository<'_>, is_own: bool, findings: &mut Findings) 
 }
 
 fn compare(declared: &Marked<String>, stated: &str, repository: &Repository<'_>, is_own: bool, findings: &mut Findings) {
-    let known = licences::find(stated);
-    let ours = licences::find(&declared.value);
-    if let (Some(known), Some(ours)) = (known, ours) {
+    // An id that is not known has had its finding.
+    let Some(ours) = licences::find(&declared.value) else { return };
+    if let Some(known) = licences::find(stated) {
         if known.id == ours.id {
             return;
         }
         if is_family(known, ours) || is_family(ours, known) {
-            let message = format!("the model card states `{stated}`, which covers several licences");
-            let help = "state the exact licence in both places";
-            findings.warning(Code::LicenceMismatch, Some(&declared.field), declared.span, message, help);
+            let message = format!("the model card states `{}`, and only one of the two names the exact licence", shortened(stated, 60));
+            findings.warning(
+                Code::LicenceMismatch,
+                Some(&declared.field),
+                declared.span,
+                message,
+                "state the exact licence in both places",
+            );
             return;
         }
-    } else if stated.trim().eq_ignore_ascii_case(declared.value.trim()) {
-        return;
     }
     let stated = shortened(stated, 60);
     let whose = if is_own { "the model card".to_owned() } else { format!("the model card of {}", repository.reference.repo) };

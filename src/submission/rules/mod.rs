@@ -34,11 +34,11 @@ pub enum RepositoryAnswer {
 
 /// What the hub said.
 #[derive(Clone, Copy, Debug)]
-pub enum Hub<'a> {
+pub enum HubAnswers<'a> {
     /// It was not asked (`--no-hub`).
     NotAsked,
     /// Its answers about [`super::Reading::repositories`].
-    Answers(&'a [(RepositoryReference, RepositoryAnswer)]),
+    Asked(&'a [(RepositoryReference, RepositoryAnswer)]),
 }
 
 /// An architecture that the engine loads.
@@ -67,7 +67,7 @@ pub struct Evaluated {
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// The hub's answers.
-    pub hub: Hub<'a>,
+    pub hub: HubAnswers<'a>,
     /// The operator accepts gated repositories that the token can read.
     pub allow_gated: bool,
     /// Architectures that the engine loads; `None` where nothing is known about the engine.
@@ -83,11 +83,11 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Nothing known: only what the text itself tells is checked.
     pub const OFFLINE: Context<'static> =
-        Context { hub: Hub::NotAsked, allow_gated: false, loadable: None, suite_version: "", evaluated: &[], author: None };
+        Context { hub: HubAnswers::NotAsked, allow_gated: false, loadable: None, suite_version: "", evaluated: &[], author: None };
 
     /// The answer about a repository.
     pub(super) fn answer(&self, repository: &RepositoryReference) -> Option<&RepositoryAnswer> {
-        let Hub::Answers(answers) = self.hub else { return None };
+        let HubAnswers::Asked(answers) = self.hub else { return None };
         answers.iter().find(|(asked, _)| asked == repository).map(|(_, answer)| answer)
     }
 

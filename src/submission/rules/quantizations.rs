@@ -92,8 +92,7 @@ fn source(quantization: &DraftQuantization, findings: &mut Findings) {
 
 /// The quantization that a GGUF file's name states, such as `Q4_K_M` in `model-q4_k_m.gguf`.
 fn label_in(file: &str) -> Option<String> {
-    let pieces = file.split(['-', '.']).map(str::to_ascii_uppercase);
-    pieces.filter(|piece| is_label(piece)).last()
+    file.rsplit(['-', '.']).map(str::to_ascii_uppercase).find(|piece| is_label(piece))
 }
 
 fn is_label(piece: &str) -> bool {
