@@ -3,14 +3,27 @@
 //! [`LanguageModel`] is what the other rooms see; nothing of a particular engine shows through it.
 
 pub mod architectures;
+#[cfg(feature = "engine")]
+mod mistralrs;
 mod options;
 pub mod plan;
+#[cfg(feature = "engine")]
+mod staging;
 mod template;
 pub mod tokenizer;
 
 pub use options::{DType, Device, ModelSource, Options};
 
 use serde::{Deserialize, Serialize};
+
+/// Loads a model for evaluation.
+///
+/// # Errors
+/// [`EngineError::Load`] where the files cannot be loaded, the device is not there, or this program was built without an engine.
+#[cfg(feature = "engine")]
+pub fn load(source: &ModelSource<'_>, options: &Options) -> Result<Box<dyn LanguageModel>, EngineError> {
+    Ok(Box::new(mistralrs::MistralRsModel::load(source, options)?))
+}
 
 /// Loads a model for evaluation.
 ///

@@ -1,3 +1,10 @@
-//! Parity with lm-evaluation-harness, document by document, on the reference data.
+//! Parity with lm-evaluation-harness, document by document, on the reference data beside the checkout.
+//!
+//! `cargo test --release --test parity -- --nocapture`; `HF_HUB_CACHE` names the offline hub (default `../shared/hub`),
+//! `SLM_BENCH_GOLDEN` the golden outputs (default `../shared/golden`).
 
+mod data;
 mod prompts;
+#[cfg(feature = "engine")]
+mod scores;
+mod tokens;

@@ -1,0 +1,680 @@
+//! The adapter to mistral.rs, which runs in this process.
+//!
+//! mistral.rs serves conversations, so three things are bent to scoring:
+//!
+//! - **One line of cached keys and values.** The prefix cache of mistral.rs is used through a single entry, the *line*: keyed by a run of
+//!   one filler token, its tensors are overwritten in place with the keys and values of the path that the plan is walking. A pass that
+//!   shares `n` tokens is sent as `n` fillers and the tokens after them: the engine takes the first `n` places from the line and feeds
+//!   only the rest. So the cache holds one input, whatever the number of requests, and every row's logits come with the pass that
+//!   computes it. The filler never reaches the model again after the line has been laid.
+//! - **One token too many.** After each request the engine computes one more decode step whose result nobody sees. It is counted in
+//!   `tokens_computed`, and the next request waits until it is over.
+//! - **Generation by ids.** The text that the engine returns has lost its leading white space, so the ids are taken, and the stop rules
+//!   applied, where the engine asks its logits processor; dropping the receiver ends the generation.
+//!
+//! A `repetition_penalty` in a model's `generation_config.json` is not applied: greedy decoding is the arg max of the model's own logits.
+//! (The reference harness's `hf` back end applies it, its `vllm` back end does not.) [`LanguageModel::deviations`] records it.
+
+mod generation;
+
+use super::plan::{Pass, Plan, Reading};
+use super::staging::{CACHE_BLOCK, Staged};
+use super::tokenizer::{ModelTokenizer, ScoredTokens, excerpt, fit};
+use super::{
+    ChatMessage, DType, Device, EngineDescription, EngineError, Generation, GenerationRequest, LanguageModel, Loglikelihood,
+    LoglikelihoodRequest, ModelSource, Options, RollingLoglikelihood, Sink, TokenId, Usage,
+};
+use ::mistralrs::core::{
+    CustomLogitsProcessor, DefaultSchedulerMethod, DeviceMapSetting, MistralRs, MistralRsBuilder, ModelDType, NormalRequest, Pipeline,
+    Request, RequestMessage, Response, SamplingParams, SchedulerConfig, TokenSource,
+};
+use ::mistralrs::model_builder_trait::build_text_pipeline;
+use candle_core::Tensor;
+use rayon::prelude::*;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// Version of the engine, part of a run's identity.
+const VERSION: &str = "0.8.1";
+
+/// Most bytes of logits that one pass may return; longer passes are cut. (Logits come back for every token fed.)
+const LOGITS_BYTES: usize = 256 << 20;
+
+/// Pause between looks at an engine that is finishing its step.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// Entries of the engine's own prefix cache before it evicts any: more than lines are ever laid.
+const CACHE_ENTRIES: usize = 1 << 20;
+
+type SharedPipeline = Arc<tokio::sync::Mutex<dyn Pipeline>>;
+
+/// A model loaded by mistral.rs.
+pub(super) struct MistralRsModel {
+    tokenizer: Arc<ModelTokenizer>,
+    description: EngineDescription,
+    pipeline: SharedPipeline,
+    /// Computes whole inputs; keeps nothing.
+    plain: Runner,
+    /// Computes what follows a prefix on the line.
+    lined: Runner,
+    line: Option<Line>,
+    lines_laid: usize,
+    /// Longest input that may use the line: beyond it the cache cannot be rewound.
+    longest_shared: usize,
+    /// Most tokens per pass.
+    longest_pass: usize,
+    /// Tokens of the embedding; the last ones serve as fillers.
+    vocabulary: usize,
+    _staged: Staged,
+}
+
+/// One engine thread.
+struct Runner {
+    sender: Sender<Request>,
+    _engine: Arc<MistralRs>,
+}
+
+/// The cached keys and values of the current path, by layer: tensors of shape (1, heads, `places`, width) that the engine's cache entry
+/// shares.
+struct Line {
+    filler: TokenId,
+    places: usize,
+    layers: Vec<Option<(Tensor, Tensor)>>,
+}
+
+/// Values read off: log-probability in nats and whether the target is the most probable token.
+#[derive(Clone, Copy, Debug, Default)]
+struct Value {
+    logprob: f64,
+    is_top: bool,
+}
+
+impl MistralRsModel {
+    /// Loads a model from a folder.
+    pub(super) fn load(source: &ModelSource<'_>, options: &Options) -> Result<Self, EngineError> {
+        let tokenizer = ModelTokenizer::load(source.dir)?;
+        let (bos, eos) = tokenizer.bos_and_eos();
+        let staged = Staged::new(source.dir, tokenizer.max_length(), bos, eos)?;
+        let device = choose_device(options.device)?;
+        let on_cpu = device == "cpu";
+        let (dtype, dtype_name) = match options.dtype {
+            DType::F32 => (ModelDType::F32, "f32"),
+            DType::Bf16 => (ModelDType::BF16, "bf16"),
+            DType::F16 => (ModelDType::F16, "f16"),
+            DType::Auto if on_cpu => (ModelDType::F32, "f32"),
+            DType::Auto => (ModelDType::BF16, "bf16"),
+        };
+        let folder = staged.path().to_string_lossy().into_owned();
+        let (pipeline, plain, lined) = without_panic(move || load_pipeline(&folder, dtype, on_cpu))
+            .map_err(|problem| EngineError::Load(format!("mistral.rs cannot load {}: {problem}", source.dir.display())))?;
+
+        let (rotating, vocabulary) = {
+            let guard = pipeline.blocking_lock();
+            let rotating = guard.cache().normal().0.iter().any(|layer| layer.is_rotating());
+            (rotating, tokenizer.vocabulary_size())
+        };
+        // One place less than the cache has, for the token that the engine computes too many; a sliding cache must not have slid.
+        let window = if rotating { staged.sliding_window.unwrap_or(0) } else { usize::MAX };
+        let longest_shared = staged.cache_limit.min(window).saturating_sub(1);
+        Ok(Self {
+            description: EngineDescription {
+                name: "mistralrs".to_owned(),
+                version: VERSION.to_owned(),
+                device: device.to_owned(),
+                dtype: dtype_name.to_owned(),
+            },
+            tokenizer: Arc::new(tokenizer),
+            pipeline,
+            plain,
+            lined,
+            line: None,
+            lines_laid: 0,
+            longest_shared,
+            longest_pass: (LOGITS_BYTES / (4 * vocabulary.max(1))).max(64),
+            vocabulary,
+            _staged: staged,
+        })
+    }
+
+    /// Runs a plan and hands each completed request's values on, in the order of the plan.
+    fn run(
+        &mut self,
+        requests: &[ScoredTokens],
+        answered: &[bool],
+        usage: &mut Usage,
+        done: &mut dyn FnMut(usize, &[Value]) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let plan = Plan::new(requests, self.longest_shared);
+        let mut values = vec![Value::default(); plan.readings];
+        let needed = plan.needed(answered);
+        self.lay_line(self.places_for(&plan, requests), usage)?;
+        for (pass, _) in plan.passes.iter().zip(&needed).filter(|(_, needed)| **needed) {
+            self.compute(pass, &requests[pass.request].input, usage, &mut values)?;
+            for &request in &pass.completes {
+                if !answered.get(request).copied().unwrap_or(false) {
+                    done(request, &values[plan.slots[request].clone()])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Places that the line must have for a plan: up to the last place at which a pass, or a piece of one, begins.
+    fn places_for(&self, plan: &Plan, requests: &[ScoredTokens]) -> usize {
+        let begins = |pass: &Pass| {
+            let shares = requests[pass.request].input.len() <= self.longest_shared;
+            let pieces = if shares { (pass.fed.len().max(1) - 1) / self.longest_pass } else { 0 };
+            pass.fed.start + pieces * self.longest_pass
+        };
+        plan.passes.iter().map(begins).max().unwrap_or(0)
+    }
+
+    /// Computes one pass, in pieces where it is long, and reads its values off.
+    fn compute(&mut self, pass: &Pass, input: &[TokenId], usage: &mut Usage, values: &mut [Value]) -> Result<(), EngineError> {
+        let longest = if input.len() <= self.longest_shared { self.longest_pass } else { input.len().max(1) };
+        let mut start = pass.fed.start;
+        while start < pass.fed.end {
+            let end = pass.fed.end.min(start + longest);
+            let readings: Vec<Reading> = pass.readings.iter().copied().filter(|reading| (start..end).contains(&reading.row)).collect();
+            let (first_row, logits) = self.forward(input, start, end, usage)?;
+            read_off(&logits, first_row, &readings, values)?;
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Feeds the tokens from `start` to `end` of an input whose earlier ones are on the line. Gives the logits (rows × vocabulary) and the
+    /// row that the first of them belongs to, and puts the new keys and values on the line.
+    fn forward(&mut self, input: &[TokenId], start: usize, end: usize, usage: &mut Usage) -> Result<(usize, Tensor), EngineError> {
+        // A filler right after the fillers would be taken for a part of the prefix: then the pass begins one token earlier.
+        let mut from = start;
+        if let Some(line) = &self.line {
+            while from > 0 && input[from] == line.filler {
+                from -= 1;
+            }
+        }
+        let (runner, tokens) = match &self.line {
+            Some(line) if from > 0 => {
+                let fillers = std::iter::repeat_n(line.filler, from);
+                (&self.lined, fillers.chain(input[from..end].iter().copied()).collect())
+            }
+            _ => {
+                from = 0;
+                (&self.plain, input[..end].to_vec())
+            }
+        };
+        let (logits, tag) = runner.raw_logits(tokens)?;
+        let rows = logits.dim(0).map_err(computation)?;
+        if rows != end - from {
+            return Err(EngineError::Computation(format!(
+                "mistral.rs returned logits for {rows} tokens where {} were fed: its prefix cache does not behave as expected",
+                end - from
+            )));
+        }
+        self.keep_on_line(from, end)?;
+        runner.settle(&tag)?;
+        usage.tokens_computed += u64::try_from(end - from).unwrap_or(u64::MAX) + 1;
+        Ok((from, logits))
+    }
+
+    /// Copies the keys and values of the places `from..end` from the engine's cache to the line.
+    fn keep_on_line(&self, from: usize, end: usize) -> Result<(), EngineError> {
+        let Some(line) = &self.line else { return Ok(()) };
+        let end = end.min(line.places);
+        if from >= end {
+            return Ok(());
+        }
+        let guard = self.pipeline.blocking_lock();
+        let cache = guard.cache().normal();
+        for (layer, kept) in cache.0.iter().zip(&line.layers) {
+            let Some((kept_k, kept_v)) = kept else { continue };
+            let (Some(k), Some(v)) = (layer.k().map_err(computation)?, layer.v().map_err(computation)?) else {
+                return Err(EngineError::Computation("mistral.rs keeps no keys and values after a pass".to_owned()));
+            };
+            for (new, kept) in [(k, kept_k), (v, kept_v)] {
+                let new = new.narrow(2, from, end - from).and_then(|new| new.contiguous()).map_err(computation)?;
+                kept.slice_set(&new, 2, from).map_err(computation)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays a line of at least `places` places, where the present one is shorter: a request of fillers that ends in the engine's cache.
+    fn lay_line(&mut self, places: usize, usage: &mut Usage) -> Result<(), EngineError> {
+        if places == 0 || self.line.as_ref().is_some_and(|line| line.places >= places) {
+            return Ok(());
+        }
+        // The cache's tensors have room for whole blocks; only a full tensor can be written in place.
+        let places = places.next_multiple_of(CACHE_BLOCK);
+        let places = if places > self.longest_shared + 1 { self.longest_shared + 1 } else { places };
+        self.lines_laid += 1;
+        let filler = self
+            .vocabulary
+            .checked_sub(self.lines_laid)
+            .and_then(|id| TokenId::try_from(id).ok())
+            .ok_or_else(|| EngineError::Computation("the vocabulary is too small for the shared cache".to_owned()))?;
+        // The entry must be made by the second step: the engine would make another after the first.
+        generation::lay(&self.lined, filler, places)?;
+        let mut layers = Vec::new();
+        {
+            let guard = self.pipeline.blocking_lock();
+            let cache = guard.cache().normal();
+            for layer in &cache.0 {
+                let pair = match (layer.k().map_err(computation)?, layer.v().map_err(computation)?) {
+                    (Some(k), Some(v)) => Some((k, v)),
+                    _ => None,
+                };
+                if let Some((k, v)) = &pair
+                    && (k.dim(2).map_err(computation)? != places || !k.is_contiguous() || !v.is_contiguous())
+                {
+                    return Err(EngineError::Computation(format!(
+                        "mistral.rs keeps {:?} keys where {places} full places were expected",
+                        k.shape()
+                    )));
+                }
+                layers.push(pair);
+            }
+        }
+        usage.tokens_recomputed += u64::try_from(places).unwrap_or(u64::MAX);
+        self.line = Some(Line { filler, places, layers });
+        Ok(())
+    }
+
+    /// Scores inputs by whole forward passes, one each.
+    fn alone(&mut self, requests: &[ScoredTokens], usage: &mut Usage) -> Result<Vec<Vec<Value>>, EngineError> {
+        let mut all = Vec::with_capacity(requests.len());
+        for request in requests {
+            let (logits, tag) = self.plain.raw_logits(request.input.clone())?;
+            self.plain.settle(&tag)?;
+            usage.tokens_computed += u64::try_from(request.input.len()).unwrap_or(u64::MAX) + 1;
+            let readings: Vec<Reading> = request
+                .targets
+                .iter()
+                .enumerate()
+                .map(|(slot, &target)| Reading { row: request.first_row() + slot, target, slot })
+                .collect();
+            let mut values = vec![Value::default(); readings.len()];
+            read_off(&logits, 0, &readings, &mut values)?;
+            all.push(values);
+        }
+        Ok(all)
+    }
+}
+
+impl LanguageModel for MistralRsModel {
+    fn description(&self) -> EngineDescription {
+        self.description.clone()
+    }
+
+    fn max_length(&self) -> usize {
+        self.tokenizer.max_length()
+    }
+
+    fn deviations(&self) -> Vec<String> {
+        let penalty = self.tokenizer.repetition_penalty();
+        penalty
+            .map(|penalty| format!("generation_config.json asks for repetition_penalty {penalty}; it is not applied"))
+            .into_iter()
+            .collect()
+    }
+
+    fn loglikelihood(
+        &mut self,
+        requests: &[LoglikelihoodRequest],
+        answered: &[bool],
+        sink: &mut Sink<'_, Loglikelihood>,
+    ) -> Result<Usage, EngineError> {
+        let begun = Instant::now();
+        let encoded: Result<Vec<(ScoredTokens, bool)>, EngineError> = requests
+            .par_iter()
+            .enumerate()
+            .map(|(index, request)| self.tokenizer.scored(request).map_err(|error| of_request(index, error)))
+            .collect();
+        let (scored, truncated): (Vec<ScoredTokens>, Vec<bool>) = encoded?.into_iter().unzip();
+        let mut usage = Usage::default();
+        for (index, tokens) in scored.iter().enumerate().filter(|(index, _)| !answered.get(*index).copied().unwrap_or(false)) {
+            usage.tokens_nominal += u64::try_from(tokens.input.len()).unwrap_or(u64::MAX);
+            usage.truncated += u64::from(truncated[index]);
+        }
+        self.run(&scored, answered, &mut usage, &mut |index, values| {
+            let answer = sum_up(values, truncated[index])
+                .ok_or_else(|| not_a_number(&format!("request {index} (continuation {})", excerpt(&requests[index].continuation))))?;
+            sink(index, answer).map_err(EngineError::Stopped)
+        })?;
+        usage.seconds = begun.elapsed().as_secs_f64();
+        Ok(usage)
+    }
+
+    fn loglikelihood_rolling(
+        &mut self,
+        texts: &[String],
+        answered: &[bool],
+        sink: &mut Sink<'_, RollingLoglikelihood>,
+    ) -> Result<Usage, EngineError> {
+        let begun = Instant::now();
+        let mut usage = Usage::default();
+        let mut windows: Vec<ScoredTokens> = Vec::new();
+        let mut text_of: Vec<usize> = Vec::new();
+        let mut skipped: Vec<bool> = Vec::new();
+        // Windows still to come, and the values of those computed, by text.
+        let mut open: Vec<usize> = Vec::with_capacity(texts.len());
+        let mut parts: Vec<Vec<(usize, f64)>> = vec![Vec::new(); texts.len()];
+        for (index, text) in texts.iter().enumerate() {
+            let is_answered = answered.get(index).copied().unwrap_or(false);
+            let pairs = self.tokenizer.rolling(text).map_err(|error| of_request(index, error))?;
+            open.push(pairs.len());
+            if pairs.is_empty() && !is_answered {
+                sink(index, RollingLoglikelihood { value: 0.0, tokens: 0 }).map_err(EngineError::Stopped)?;
+            }
+            for pair in pairs {
+                let (scored, _) = fit(pair, self.tokenizer.max_length());
+                if !is_answered {
+                    usage.tokens_nominal += u64::try_from(scored.input.len()).unwrap_or(u64::MAX);
+                }
+                windows.push(scored);
+                text_of.push(index);
+                skipped.push(is_answered);
+            }
+        }
+        let sizes: Vec<usize> = windows.iter().map(|window| window.targets.len()).collect();
+        let mut tokens = vec![0usize; texts.len()];
+        self.run(&windows, &skipped, &mut usage, &mut |window, values| {
+            let text = text_of[window];
+            let value = sum_up(values, false).ok_or_else(|| not_a_number(&format!("text {text} ({})", excerpt(&texts[text]))))?.value;
+            parts[text].push((window, value));
+            tokens[text] += sizes[window];
+            open[text] -= 1;
+            if open[text] > 0 {
+                return Ok(());
+            }
+            // In the order of the text, whatever the order of the plan: floating-point sums depend on it.
+            parts[text].sort_unstable_by_key(|(window, _)| *window);
+            let value = parts[text].iter().map(|(_, value)| value).sum();
+            sink(text, RollingLoglikelihood { value, tokens: tokens[text] }).map_err(EngineError::Stopped)
+        })?;
+        usage.seconds = begun.elapsed().as_secs_f64();
+        Ok(usage)
+    }
+
+    fn generate_until(
+        &mut self,
+        requests: &[GenerationRequest],
+        answered: &[bool],
+        sink: &mut Sink<'_, Generation>,
+    ) -> Result<Usage, EngineError> {
+        let begun = Instant::now();
+        let mut usage = Usage::default();
+        for (index, request) in requests.iter().enumerate() {
+            if answered.get(index).copied().unwrap_or(false) {
+                continue;
+            }
+            let generation = self.generate(request, &mut usage).map_err(|error| of_request(index, error))?;
+            sink(index, generation).map_err(EngineError::Stopped)?;
+        }
+        usage.seconds = begun.elapsed().as_secs_f64();
+        Ok(usage)
+    }
+
+    fn loglikelihood_alone(&mut self, request: &LoglikelihoodRequest) -> Result<(Loglikelihood, Usage), EngineError> {
+        let begun = Instant::now();
+        let (scored, truncated) = self.tokenizer.scored(request)?;
+        let mut usage = Usage { tokens_nominal: u64::try_from(scored.input.len()).unwrap_or(u64::MAX), ..Usage::default() };
+        usage.truncated = u64::from(truncated);
+        let values = self.alone(&[scored], &mut usage)?;
+        usage.seconds = begun.elapsed().as_secs_f64();
+        let answer =
+            sum_up(&values[0], truncated).ok_or_else(|| not_a_number(&format!("continuation {}", excerpt(&request.continuation))))?;
+        Ok((answer, usage))
+    }
+
+    fn loglikelihood_rolling_alone(&mut self, text: &str) -> Result<(RollingLoglikelihood, Usage), EngineError> {
+        let begun = Instant::now();
+        let max_length = self.tokenizer.max_length();
+        let windows: Vec<ScoredTokens> = self.tokenizer.rolling(text)?.into_iter().map(|pair| fit(pair, max_length).0).collect();
+        let fed: usize = windows.iter().map(|window| window.input.len()).sum();
+        let mut usage = Usage { tokens_nominal: u64::try_from(fed).unwrap_or(u64::MAX), ..Usage::default() };
+        let mut answer = RollingLoglikelihood { value: 0.0, tokens: 0 };
+        for values in self.alone(&windows, &mut usage)? {
+            answer.value += sum_up(&values, false).ok_or_else(|| not_a_number(&format!("text {}", excerpt(text))))?.value;
+            answer.tokens += values.len();
+        }
+        usage.seconds = begun.elapsed().as_secs_f64();
+        Ok((answer, usage))
+    }
+
+    fn generate_alone(&mut self, request: &GenerationRequest) -> Result<(Generation, Usage), EngineError> {
+        let begun = Instant::now();
+        let mut usage = Usage::default();
+        let generation = self.generate(request, &mut usage)?;
+        usage.seconds = begun.elapsed().as_secs_f64();
+        Ok((generation, usage))
+    }
+
+    fn render_chat(&self, messages: &[ChatMessage], add_generation_prompt: bool) -> Result<String, EngineError> {
+        self.tokenizer.render_chat(messages, add_generation_prompt)
+    }
+}
+
+impl Runner {
+    async fn start(pipeline: &SharedPipeline, keeps_prefixes: bool) -> Result<Self, String> {
+        // One sequence at a time: the superfluous step of a request is over before the next request begins.
+        let scheduler = SchedulerConfig::DefaultScheduler { method: DefaultSchedulerMethod::Fixed(NonZeroUsize::MIN) };
+        let engine = MistralRsBuilder::new(Arc::clone(pipeline), scheduler, false, None)
+            .with_no_prefix_cache(!keeps_prefixes)
+            .with_prefix_cache_n(CACHE_ENTRIES)
+            .with_disable_eos_stop(true)
+            .build()
+            .await;
+        let sender = engine.get_sender(None).map_err(|error| error.to_string())?;
+        Ok(Self { sender, _engine: engine })
+    }
+
+    fn send(&self, request: NormalRequest) -> Result<(), EngineError> {
+        self.sender.blocking_send(Request::Normal(Box::new(request))).map_err(|_| stopped_thread())
+    }
+
+    /// Logits of the tokens that the engine feeds: rows × vocabulary. [`Runner::settle`] must follow before the next request.
+    fn raw_logits(&self, tokens: Vec<TokenId>) -> Result<(Tensor, Tag), EngineError> {
+        let (sender, receiver) = channel(4);
+        let tag: Tag = Arc::new(Mutex::new(receiver));
+        let mut request = request(tokens, sender);
+        request.return_raw_logits = true;
+        request.logits_processors = Some(vec![Arc::new(Tagged(Arc::clone(&tag)))]);
+        self.send(request)?;
+        let response = answer(&mut lock(&tag))?;
+        match response {
+            Response::Raw { mut logits_chunks, .. } if logits_chunks.len() == 1 => Ok((logits_chunks.remove(0), tag)),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Waits until the engine has let go of a request, its superfluous step included: what it holds of the request is gone then.
+    fn settle<T>(&self, held: &Arc<T>) -> Result<(), EngineError> {
+        while Arc::strong_count(held) > 1 {
+            if self.sender.is_closed() {
+                return Err(stopped_thread());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+}
+
+/// Lives as long as the engine holds a request. It keeps the receiver: the engine must be able to report an error of its superfluous step.
+type Tag = Arc<Mutex<Receiver<Response>>>;
+
+/// Rides along with a request and leaves its logits as they are.
+struct Tagged<T>(#[expect(dead_code, reason = "held for its reference count")] Arc<T>);
+
+impl<T: Send + Sync> CustomLogitsProcessor for Tagged<T> {
+    fn apply(&self, logits: &Tensor, _context: &[u32]) -> candle_core::Result<Tensor> {
+        Ok(logits.clone())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A deterministic request for the continuation of `tokens`.
+fn request(tokens: Vec<TokenId>, response: Sender<Response>) -> NormalRequest {
+    let sampling = SamplingParams { temperature: Some(0.0), ..SamplingParams::deterministic() };
+    NormalRequest::new_simple(RequestMessage::CompletionTokens(tokens), sampling, response, 0, None, None)
+}
+
+fn answer(receiver: &mut Receiver<Response>) -> Result<Response, EngineError> {
+    receiver.blocking_recv().ok_or_else(stopped_thread)
+}
+
+fn unexpected(response: Response) -> EngineError {
+    EngineError::Computation(match response {
+        Response::InternalError(error) | Response::ValidationError(error) => format!("mistral.rs: {error}"),
+        Response::ModelError(message, _) | Response::CompletionModelError(message, _) => format!("mistral.rs: {message}"),
+        _ => "mistral.rs gave an answer of another kind than was asked for".to_owned(),
+    })
+}
+
+fn stopped_thread() -> EngineError {
+    EngineError::Computation("the engine's thread has stopped (its panic message is above)".to_owned())
+}
+
+fn computation(error: candle_core::Error) -> EngineError {
+    EngineError::Computation(format!("mistral.rs: {error}"))
+}
+
+fn not_a_number(what: &str) -> EngineError {
+    EngineError::NotANumber(format!("the model's logits for {what} are not finite numbers: its weights or its number format are unfit"))
+}
+
+/// Names the request in an error that has no place yet.
+fn of_request(index: usize, error: EngineError) -> EngineError {
+    match error {
+        EngineError::Request(message) => EngineError::Request(format!("request {index}: {message}")),
+        EngineError::NotANumber(message) => EngineError::NotANumber(format!("request {index}: {message}")),
+        other => other,
+    }
+}
+
+/// The sum over a continuation's tokens; `None` where it is not a finite number.
+fn sum_up(values: &[Value], truncated: bool) -> Option<Loglikelihood> {
+    let value: f64 = values.iter().map(|value| value.logprob).sum();
+    value.is_finite().then(|| Loglikelihood { value, is_greedy: values.iter().all(|value| value.is_top), truncated })
+}
+
+/// Reads log-probabilities off logits whose first row is the input's row `first_row`. Rows that are not numbers give NaN.
+fn read_off(logits: &Tensor, first_row: usize, readings: &[Reading], values: &mut [Value]) -> Result<(), EngineError> {
+    let rows: Vec<&[Reading]> = readings.chunk_by(|left, right| left.row == right.row).collect();
+    let found: Result<Vec<Vec<(usize, Value)>>, EngineError> = rows
+        .par_iter()
+        .map(|readings| {
+            let row = logits
+                .narrow(0, readings[0].row - first_row, 1)
+                .and_then(|row| row.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>())
+                .map_err(computation)?;
+            let (top, log_sum) = normaliser(&row);
+            readings
+                .iter()
+                .map(|reading| {
+                    let target = usize::try_from(reading.target).unwrap_or(usize::MAX);
+                    let logit = row.get(target).ok_or_else(|| {
+                        EngineError::Computation(format!(
+                            "token {target} is beyond the model's {} logits: tokenizer and weights differ",
+                            row.len()
+                        ))
+                    })?;
+                    Ok((reading.slot, Value { logprob: f64::from(*logit) - log_sum, is_top: top == target }))
+                })
+                .collect()
+        })
+        .collect();
+    for (slot, value) in found?.into_iter().flatten() {
+        values[slot] = value;
+    }
+    Ok(())
+}
+
+/// The most probable token (ties: the lowest id) and the logarithm of the sum of exponentials, NaN where a logit is NaN or +∞.
+fn normaliser(logits: &[f32]) -> (usize, f64) {
+    let (mut top, mut highest) = (0, f32::NEG_INFINITY);
+    for (index, &logit) in logits.iter().enumerate() {
+        if logit > highest || logit.is_nan() {
+            (top, highest) = (index, logit);
+            if logit.is_nan() {
+                return (top, f64::NAN);
+            }
+        }
+    }
+    if highest == f32::INFINITY {
+        return (top, f64::NAN);
+    }
+    let sum: f64 = logits.iter().map(|&logit| f64::from((logit - highest).exp())).sum();
+    (top, f64::from(highest) + sum.ln())
+}
+
+/// Checks that the device is there; gives its class.
+fn choose_device(wanted: Device) -> Result<&'static str, EngineError> {
+    let cuda = || candle_core::Device::new_cuda(0);
+    let metal = || candle_core::Device::new_metal(0);
+    let missing = |name: &str, error: candle_core::Error| {
+        EngineError::Load(format!("the device `{name}` is not available: {error} (it also needs a build with the feature `{name}`)"))
+    };
+    match wanted {
+        Device::Cpu => Ok("cpu"),
+        Device::Cuda => cuda().map(|_| "cuda").map_err(|error| missing("cuda", error)),
+        Device::Metal => metal().map(|_| "metal").map_err(|error| missing("metal", error)),
+        Device::Auto if cuda().is_ok() => Ok("cuda"),
+        Device::Auto if metal().is_ok() => Ok("metal"),
+        Device::Auto => Ok("cpu"),
+    }
+}
+
+fn load_pipeline(folder: &str, dtype: ModelDType, on_cpu: bool) -> Result<(SharedPipeline, Runner, Runner), String> {
+    // A runtime of one thread: on a larger one mistral.rs would put a request of its own into the prefix cache.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        let mut builder = ::mistralrs::TextModelBuilder::new(folder)
+            .with_dtype(dtype)
+            .with_token_source(TokenSource::None)
+            .with_device_mapping(DeviceMapSetting::dummy());
+        if on_cpu {
+            builder = builder.with_force_cpu();
+        }
+        let (pipeline, _, _) = build_text_pipeline(builder).await.map_err(|error| format!("{error:#}"))?;
+        let plain = Runner::start(&pipeline, false).await?;
+        let lined = Runner::start(&pipeline, true).await?;
+        Ok((pipeline, plain, lined))
+    })
+}
+
+/// Runs a closure on a thread of its own and turns a panic into a message.
+fn without_panic<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    let thread = std::thread::Builder::new().name("engine-load".to_owned()).spawn(work).map_err(|error| error.to_string())?;
+    thread.join().unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("its loader stopped: {}", message.unwrap_or("for an unknown reason")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_probabilities_sum_to_one_and_ties_go_to_the_lowest_id() {
+        let logits = [1.0f32, 3.0, 3.0, -2.0];
+        let (top, log_sum) = normaliser(&logits);
+        assert_eq!(top, 1);
+        let total: f64 = logits.iter().map(|&logit| (f64::from(logit) - log_sum).exp()).sum();
+        assert!((total - 1.0).abs() < 1e-7, "{total}");
+    }
+
+    #[test]
+    fn logits_that_are_not_numbers_are_noticed() {
+        assert!(normaliser(&[0.0, f32::NAN, 1.0]).1.is_nan());
+        assert!(normaliser(&[0.0, f32::INFINITY]).1.is_nan());
+        let hopeless = Value { logprob: f64::NEG_INFINITY, is_top: false };
+        assert!(sum_up(&[hopeless], false).is_none());
+    }
+}

@@ -1,0 +1,255 @@
+//! Writing text: the token ids are taken, and the stop rules applied, where the engine asks its logits processor.
+
+use super::{MistralRsModel, Runner, answer, lock, request, stopped_thread, unexpected};
+use crate::engine::tokenizer::{ModelTokenizer, StopString};
+use crate::engine::{Decoding, EngineError, Finish, Generation, GenerationRequest, TokenId, Usage};
+use ::mistralrs::core::{CustomLogitsProcessor, Response};
+use candle_core::Tensor;
+use rand_mt::Mt64;
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
+use std::time::Duration;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::{Receiver, channel};
+
+/// How often the engine is asked for errors while it writes.
+const WATCH: Duration = Duration::from_millis(100);
+
+impl MistralRsModel {
+    /// Continues one prompt.
+    pub(super) fn generate(&mut self, generation: &GenerationRequest, usage: &mut Usage) -> Result<Generation, EngineError> {
+        if generation.max_new_tokens == 0 {
+            return Err(EngineError::Request("max_new_tokens is 0".to_owned()));
+        }
+        let prompt = self.tokenizer.prompt(&generation.context, generation.max_new_tokens)?;
+        let stops = self.tokenizer.stop_strings(&generation.until)?;
+        let fed = prompt.tokens.len();
+        let (writer, outcome) = Writer::new(&self.tokenizer, generation, stops.clone())?;
+        let writer = Arc::new(writer);
+
+        let (sender, receiver) = channel(generation.max_new_tokens + 16);
+        *writer.receiver() = Some(receiver);
+        let mut request = request(prompt.tokens, sender);
+        // Streamed, because only a streamed request ends when nobody listens any more.
+        request.is_streaming = true;
+        request.logits_processors = Some(vec![Arc::clone(&writer) as Arc<dyn CustomLogitsProcessor>]);
+        self.plain.send(request)?;
+        let written = wait(&writer, &outcome)?;
+        let (token_ids, finish) = written?;
+
+        // The engine computes at least one step more after its first.
+        self.plain.settle(&writer)?;
+        let computed = fed + token_ids.len().max(2) - 1;
+        usage.tokens_computed += u64::try_from(computed).unwrap_or(u64::MAX);
+        usage.tokens_nominal += u64::try_from(fed + token_ids.len() - 1).unwrap_or(u64::MAX);
+        usage.truncated += u64::from(prompt.truncated);
+        let text = self.tokenizer.generated_text(&token_ids, &stops)?;
+        Ok(Generation { text, token_ids, finish, truncated: prompt.truncated })
+    }
+}
+
+type Written = Result<(Vec<TokenId>, Finish), EngineError>;
+
+/// Waits for the end of a generation, and looks now and then whether the engine reports an error instead.
+fn wait(writer: &Writer, outcome: &mpsc::Receiver<Written>) -> Result<Written, EngineError> {
+    loop {
+        match outcome.recv_timeout(WATCH) {
+            Ok(written) => return Ok(written),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Err(stopped_thread()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        let mut receiver = writer.receiver();
+        // Without a receiver the generation is over, and its outcome is on the way.
+        while let Some(open) = receiver.as_mut() {
+            match open.try_recv() {
+                Ok(Response::CompletionChunk(_) | Response::Chunk(_)) => {}
+                Ok(other) => return Err(unexpected(other)),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Err(stopped_thread()),
+            }
+        }
+    }
+}
+
+/// Chooses the tokens of one generation.
+struct Writer {
+    tokenizer: Arc<ModelTokenizer>,
+    stops: Vec<StopString>,
+    max_new_tokens: usize,
+    state: Mutex<State>,
+    /// Dropped to end the generation.
+    receiver: Mutex<Option<Receiver<Response>>>,
+    outcome: mpsc::Sender<Written>,
+    /// Shows as text, so that the engine notices that nobody listens: it keeps back tokens that end within a character.
+    visible: TokenId,
+}
+
+struct State {
+    written: Vec<TokenId>,
+    over: bool,
+    sampler: Sampler,
+}
+
+impl Writer {
+    fn new(
+        tokenizer: &Arc<ModelTokenizer>,
+        generation: &GenerationRequest,
+        stops: Vec<StopString>,
+    ) -> Result<(Self, mpsc::Receiver<Written>), EngineError> {
+        let (sender, outcome) = mpsc::channel();
+        let writer = Self {
+            tokenizer: Arc::clone(tokenizer),
+            stops,
+            max_new_tokens: generation.max_new_tokens,
+            state: Mutex::new(State { written: Vec::new(), over: false, sampler: Sampler::new(generation.decoding) }),
+            receiver: Mutex::new(None),
+            outcome: sender,
+            visible: tokenizer.encode("a", Some(false))?.last().copied().unwrap_or(0),
+        };
+        Ok((writer, outcome))
+    }
+
+    fn receiver(&self) -> MutexGuard<'_, Option<Receiver<Response>>> {
+        lock(&self.receiver)
+    }
+
+    fn finish_after(&self, written: &[TokenId]) -> Result<Option<Finish>, EngineError> {
+        Ok(match written.last() {
+            Some(last) if self.tokenizer.end_tokens().contains(last) => Some(Finish::EndOfSequence),
+            _ if self.tokenizer.stops(written, &self.stops)? => Some(Finish::StopString),
+            _ if written.len() >= self.max_new_tokens => Some(Finish::Length),
+            _ => None,
+        })
+    }
+
+    /// The next token; afterwards the generation may be over.
+    fn next(&self, logits: &[f32]) -> TokenId {
+        let mut state = lock(&self.state);
+        if state.over {
+            return self.visible;
+        }
+        let chosen = state.sampler.choose(logits).and_then(|token| {
+            state.written.push(token);
+            self.finish_after(&state.written)
+        });
+        let outcome = match chosen {
+            Ok(None) => return state.written.last().copied().unwrap_or(0),
+            Ok(Some(finish)) => Ok((state.written.clone(), finish)),
+            Err(error) => Err(error),
+        };
+        state.over = true;
+        let last = state.written.last().copied().unwrap_or(0);
+        drop(state);
+        // First nobody listens, then the outcome is told: the engine's next message fails, and with it the generation ends.
+        *self.receiver() = None;
+        // Whoever waited may have given up on an error of the engine; then there is nobody to tell.
+        let _ = self.outcome.send(outcome);
+        last
+    }
+}
+
+impl CustomLogitsProcessor for Writer {
+    fn apply(&self, logits: &Tensor, _context: &[u32]) -> candle_core::Result<Tensor> {
+        let row = logits.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>()?;
+        one_hot(self.next(&row), row.len(), logits)
+    }
+}
+
+/// Logits that leave the engine one choice.
+fn one_hot(token: TokenId, size: usize, like: &Tensor) -> candle_core::Result<Tensor> {
+    let mut row = vec![0f32; size];
+    if let Some(place) = usize::try_from(token).ok().and_then(|token| row.get_mut(token)) {
+        *place = 1e4;
+    }
+    Tensor::from_vec(row, size, like.device())?.to_dtype(like.dtype())
+}
+
+/// Chooses tokens from logits.
+struct Sampler {
+    decoding: Decoding,
+    random: Mt64,
+}
+
+impl Sampler {
+    fn new(decoding: Decoding) -> Self {
+        let seed = match decoding {
+            Decoding::Greedy => 0,
+            Decoding::Sampled { seed, .. } => seed,
+        };
+        Self { decoding, random: Mt64::new(seed) }
+    }
+
+    fn choose(&mut self, logits: &[f32]) -> Result<TokenId, EngineError> {
+        let (top, log_sum) = super::normaliser(logits);
+        if !log_sum.is_finite() {
+            return Err(super::not_a_number("the next token"));
+        }
+        let index = match self.decoding {
+            Decoding::Greedy => top,
+            Decoding::Sampled { temperature, top_p, .. } => self.sample(logits, temperature, top_p)?,
+        };
+        TokenId::try_from(index).map_err(|_| EngineError::Computation(format!("token {index} is beyond the range of ids")))
+    }
+
+    /// Softmax at a temperature, cut to the smallest set of most probable tokens whose probabilities reach `top_p`.
+    fn sample(&mut self, logits: &[f32], temperature: f64, top_p: f64) -> Result<usize, EngineError> {
+        if !(temperature > 0.0 && top_p > 0.0) {
+            return Err(EngineError::Request(format!("temperature {temperature} and top_p {top_p} must be above 0")));
+        }
+        let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let mut weights: Vec<(usize, f64)> =
+            logits.iter().map(|&logit| ((f64::from(logit) - highest) / temperature).exp()).enumerate().collect();
+        let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
+        weights.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
+        let mut kept = 0.0;
+        let count = weights.iter().position(|(_, weight)| {
+            kept += weight;
+            kept >= top_p * total
+        });
+        weights.truncate(count.map_or(weights.len(), |last| last + 1));
+        let kept: f64 = weights.iter().map(|(_, weight)| weight).sum();
+        // 53 random bits: a uniform number in [0, 1).
+        let mut point = (self.random.next_u64() >> 11) as f64 / (1u64 << 53) as f64 * kept;
+        for (index, weight) in &weights {
+            point -= weight;
+            if point < 0.0 {
+                return Ok(*index);
+            }
+        }
+        Ok(weights.last().map_or(0, |(index, _)| *index))
+    }
+}
+
+/// Sends a request of fillers that leaves `places` places of keys and values in the engine's prefix cache: all but one as the prompt, the
+/// last as the one token that it writes before it ends.
+pub(super) fn lay(runner: &Runner, filler: TokenId, places: usize) -> Result<(), EngineError> {
+    let (sender, mut receiver) = channel(4);
+    let mut request = request(vec![filler; places - 1], sender);
+    request.sampling_params.max_len = Some(2);
+    let only_fillers = move |logits: &Tensor, _: &[u32]| one_hot(filler, logits.elem_count(), logits);
+    let held = Arc::new(());
+    request.logits_processors = Some(vec![Arc::new(only_fillers), Arc::new(super::Tagged(Arc::clone(&held)))]);
+    runner.send(request)?;
+    match answer(&mut receiver)? {
+        Response::CompletionDone(_) => runner.settle(&held),
+        other => Err(unexpected(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sampling_is_repeatable_and_keeps_to_the_nucleus() {
+        let logits = [0.0f32, 2.0, 1.9, -3.0];
+        let draw = |seed| {
+            let mut sampler = Sampler::new(Decoding::Sampled { temperature: 1.0, top_p: 0.8, seed });
+            (0..50).map(|_| sampler.choose(&logits).expect("finite logits")).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+        assert!(draw(7).iter().all(|token| [1, 2].contains(token)), "tokens outside of the nucleus");
+        assert_eq!(Sampler::new(Decoding::Greedy).choose(&logits).expect("finite logits"), 1);
+        assert!(Sampler::new(Decoding::Greedy).choose(&[f32::NAN]).is_err());
+    }
+}
