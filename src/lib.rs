@@ -6,6 +6,7 @@
 //! [`benchmark`], [`statistics`] and [`leaderboard`] are pure: no input or output, no clock.
 
 pub mod benchmark;
+pub mod bot;
 pub mod cli;
 pub mod engine;
 pub mod evaluation;

@@ -1,1 +1,118 @@
-//! One run: plan, progress, resume, artifacts.
+//! One run: what is asked, in which order, how far it is, what is kept.
+//!
+//! A run folder, `<output>/<model-slug>/<run-id>/`, holds `run.json`, `samples/<task>.jsonl.zst`, and while tasks are under way
+//! `unfinished/`: their journals and the records of finished tasks. Killed at any moment, the run goes on from there with `--resume`.
+
+mod documents;
+mod files;
+mod journal;
+mod leaf;
+mod progress;
+mod record;
+mod run;
+mod samples;
+
+pub use documents::{DocumentSource, HubDocuments, Rows};
+pub use files::write_atomically;
+pub use progress::Verbosity;
+pub use record::{group_record, leaf_record};
+pub use run::{Evaluated, ModelUnderTest, run};
+pub use samples::read_samples;
+
+use crate::benchmark::{Limit, Verdict};
+use crate::engine::EngineError;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What the caller decides about a run.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Suite name.
+    pub suite: String,
+    /// Tasks to run; empty means all of the suite (or of `pillars`).
+    pub tasks: Vec<String>,
+    /// Pillars to run; empty means no choice by pillar.
+    pub pillars: Vec<String>,
+    /// Documents of each (sub)task.
+    pub limit: Option<Limit>,
+    /// Few-shot examples instead of the tasks' own number.
+    pub num_fewshot: Option<usize>,
+    /// Seed of the few-shot draws and of everything else that is drawn.
+    pub seed: u64,
+    /// Prompts as conversations, by the model's chat template.
+    pub apply_chat_template: bool,
+    /// Go on with an unfinished run of the same id.
+    pub resume: bool,
+}
+
+impl Default for RunOptions {
+    /// The suite `standard` as it is, with lm-evaluation-harness's few-shot seed.
+    fn default() -> Self {
+        Self {
+            suite: "standard".to_owned(),
+            tasks: Vec::new(),
+            pillars: Vec::new(),
+            limit: None,
+            num_fewshot: None,
+            seed: 1234,
+            apply_chat_template: false,
+            resume: false,
+        }
+    }
+}
+
+/// Runs the programs of coding tasks, isolated.
+pub trait ProgramRunner {
+    /// One verdict for each program, with a reason for people.
+    ///
+    /// # Errors
+    /// The machine cannot isolate programs as asked, or isolation failed: never a verdict about the program.
+    fn run(&self, programs: &[String]) -> anyhow::Result<Vec<(Verdict, String)>>;
+}
+
+/// How a run is watched and stopped.
+pub struct Control<'a> {
+    /// Where progress goes.
+    pub verbosity: Verbosity,
+    /// Set by a signal handler: the run stops at the next answer, and `--resume` goes on from there.
+    pub stop: &'a AtomicBool,
+}
+
+impl Control<'_> {
+    /// An error once a stop was asked for.
+    fn check(&self) -> anyhow::Result<()> {
+        if self.stop.load(Ordering::Relaxed) {
+            anyhow::bail!("interrupted; what was answered is kept: run the same command with --resume to go on");
+        }
+        Ok(())
+    }
+}
+
+/// Why a task has no score, or why the run ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// The task cannot be asked or scored; other tasks can.
+    #[error("{0:#}")]
+    Task(anyhow::Error),
+    /// The task's answers cannot be trusted.
+    #[error("{0}")]
+    Invalid(String),
+    /// The run must stop: interrupted, or the disk fails. What was answered is kept.
+    #[error("{0:#}")]
+    Stopped(anyhow::Error),
+}
+
+impl RunError {
+    fn task(error: anyhow::Error) -> Self {
+        Self::Task(error)
+    }
+}
+
+impl From<EngineError> for RunError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::NotANumber(reason) => Self::Invalid(reason),
+            EngineError::Stopped(reason) => Self::Stopped(reason),
+            other => Self::Task(other.into()),
+        }
+    }
+}

@@ -81,6 +81,30 @@ impl Hub {
         Ok(DatasetSplit { repo: repo.name, config: found.config, split: split.to_owned(), revision: found.commit, files, rows: split_rows })
     }
 
+    /// The commit that [`Hub::dataset_split`] would read a split at, without downloading its rows.
+    ///
+    /// # Errors
+    /// [`HubError::NoSuchSplit`] with what exists, and any other [`HubError`].
+    pub fn dataset_commit(&self, repo: &str, config: Option<&str>, split: &str, revision: Option<&str>) -> Result<String, HubError> {
+        let repo = Repo::new(RepoKind::Dataset, repo)?;
+        let revision = revision.unwrap_or("main");
+        check_revision(revision)?;
+        let commit_at = |revision: &str| -> Result<String, HubError> {
+            if self.remote.is_none() {
+                return Ok(self.search_cache(&repo, revision, config, split)?.commit);
+            }
+            let listing = self.dataset_listing(&repo, revision)?;
+            choose(catalogue(listing.files.iter().map(|file| file.path.as_str())), config, split, &repo)?;
+            Ok(listing.commit.clone())
+        };
+        match commit_at(revision) {
+            Err(HubError::NoSuchSplit { what, existing }) if revision != CONVERTED => {
+                commit_at(CONVERTED).map_err(|_| HubError::NoSuchSplit { what, existing })
+            }
+            commit => commit,
+        }
+    }
+
     /// Finds the files of a split at a revision and makes sure that they lie in the cache.
     fn search(&self, repo: &Repo, revision: &str, config: Option<&str>, split: &str) -> Result<Found, HubError> {
         let cached = self.search_cache(repo, revision, config, split);

@@ -1,0 +1,5 @@
+//! What the bot says and does on an issue.
+
+mod comment;
+
+pub use comment::{Links, MARKER, fenced, inert, results_comment};

@@ -1,0 +1,522 @@
+//! The run itself: its identity, its tasks one after the other, its artifacts.
+
+use super::documents::DocumentSource;
+use super::files::write_atomically;
+use super::leaf::{self, AnsweredLeaf, LeafContext, SELF_CHECK_LEAST};
+use super::record::{constant_answer_warning, group_record, leaf_record, truncation_warning};
+use super::samples::write_samples;
+use super::{Control, ProgramRunner, RunError, RunOptions};
+use crate::benchmark::registry::{self, Entry};
+use crate::benchmark::suites::{Pillar, Suite};
+use crate::benchmark::{self, Limit, Location, OutputKind, Response, Task, TaskSpec, Verdict};
+use crate::engine::LanguageModel;
+use crate::leaderboard::canonical;
+use crate::leaderboard::identity::{RunIdentity, TaskIdentity, weights_digest};
+use crate::leaderboard::pillars::{PillarSpec, summarise};
+use crate::leaderboard::run::{
+    self as artifact, Environment, ModelRecord, RUN_SCHEMA_VERSION, Run, SampleFile, SuiteRecord, TaskRecord, TaskStatus,
+};
+use anyhow::{Context, bail};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Largest difference in nats between a request's two computations in f32.
+const SELF_CHECK_BOUND_F32: f64 = 1e-3;
+/// Largest difference per token for rolling requests in f32.
+const SELF_CHECK_BOUND_F32_ROLLING: f64 = 1e-6;
+/// As [`SELF_CHECK_BOUND_F32`] for bf16: eight bits of mantissa, measured in the methodology.
+const SELF_CHECK_BOUND_BF16: f64 = 1.0;
+/// As [`SELF_CHECK_BOUND_F32`] for f16: eleven bits of mantissa, measured in the methodology.
+const SELF_CHECK_BOUND_F16: f64 = 0.125;
+/// Tokens of a rolling request over which the per-token bounds of reduced precision are stated.
+const ROLLING_TOKENS: f64 = 100.0;
+
+/// The model of a run: what the artifact records about it.
+#[derive(Clone, Debug)]
+pub struct ModelUnderTest {
+    /// Folder name of the model below the output folder.
+    pub slug: String,
+    /// Repository, revision, quantization, weight files.
+    pub record: ModelRecord,
+    /// SHA-256 of the tokenizer.
+    pub tokenizer_sha256: String,
+    /// SHA-256 of the chat template, where the model has one.
+    pub chat_template_sha256: Option<String>,
+}
+
+/// A finished run.
+pub struct Evaluated {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// Its artifact.
+    pub run: Run,
+}
+
+/// A task that has been finished while others are still under way.
+#[derive(Serialize, Deserialize)]
+struct FinishedTask {
+    record: TaskRecord,
+    samples: Vec<SampleFile>,
+}
+
+/// Evaluates a model and writes its run folder below `output`.
+///
+/// A task that fails is recorded with its reason and the others go on. `now` gives the time in UTC.
+///
+/// # Errors
+/// Unknown suite, task or pillar; an unfinished run of the same id without `--resume`; an interrupt; a disk that fails.
+pub fn run(
+    model: &mut dyn LanguageModel,
+    about: &ModelUnderTest,
+    source: &mut dyn DocumentSource,
+    programs: Option<&dyn ProgramRunner>,
+    options: &RunOptions,
+    output: &Path,
+    control: &Control<'_>,
+    now: &dyn Fn() -> DateTime<Utc>,
+) -> anyhow::Result<Evaluated> {
+    let plan = Plan::new(options)?;
+    let started_at = now();
+    let identity = plan.identity(model, about, source, options);
+    let run_id = identity.run_id();
+    let folder = output.join(&about.slug).join(&run_id);
+    let unfinished = folder.join("unfinished");
+    refuse_to_mix(&unfinished, options.resume)?;
+    fs::create_dir_all(&unfinished).with_context(|| format!("cannot create the folder {}", unfinished.display()))?;
+    let mut worker = Worker { model, source, programs, options, run_id: &run_id, folder: &folder, unfinished: &unfinished, control };
+    let mut finished: BTreeMap<String, FinishedTask> = BTreeMap::new();
+    for task in &plan.tasks {
+        finished.insert(task.name().to_owned(), worker.task(task)?);
+    }
+    let run = plan.artifact(worker.model, about, options, identity, &folder, started_at, now(), finished)?;
+    write_atomically(&folder.join("run.json"), canonical::to_pretty(&run)?.as_bytes())?;
+    fs::remove_dir_all(&unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
+    Ok(Evaluated { folder, run })
+}
+
+fn refuse_to_mix(unfinished: &Path, resume: bool) -> anyhow::Result<()> {
+    let begun = fs::read_dir(unfinished).is_ok_and(|mut entries| entries.next().is_some());
+    if begun && !resume {
+        bail!(
+            "an unfinished run of the same id is in {}: add --resume to go on with it, or remove that folder to start over",
+            unfinished.display()
+        );
+    }
+    Ok(())
+}
+
+/// A task or group of the run, with what the suite or the caller decides about it.
+#[derive(Clone)]
+struct PlannedTask {
+    entry: &'static Entry,
+    leaves: Vec<Arc<dyn Task>>,
+    /// Few-shot examples; `None` is the task's own number.
+    num_fewshot: Option<usize>,
+    /// Documents of each leaf that the suite takes; `None` is all.
+    documents: Option<usize>,
+}
+
+impl PlannedTask {
+    fn name(&self) -> &str {
+        self.entry.name()
+    }
+
+    fn spec(&self) -> &TaskSpec {
+        self.leaves[0].spec()
+    }
+
+    fn version(&self) -> String {
+        match self.entry {
+            Entry::Task(task) => task.spec().version.clone(),
+            Entry::Group(group) => group.version.clone(),
+        }
+    }
+
+    fn shots(&self) -> u32 {
+        u32::try_from(self.spec().num_fewshot(self.num_fewshot)).unwrap_or(u32::MAX)
+    }
+
+    /// Which documents of a leaf are asked: the suite's, and of these no more than the caller's limit.
+    fn limit(&self, asked: Option<Limit>) -> Option<Limit> {
+        match (self.documents, asked) {
+            (None, asked) => asked,
+            (Some(documents), Some(Limit::Count(count) | Limit::Nested(count))) => Some(Limit::Nested(documents.min(count))),
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a number of documents")]
+            (Some(documents), Some(Limit::Fraction(share))) => Some(Limit::Nested((documents as f64 * share).ceil() as usize)),
+            (Some(documents), None) => Some(Limit::Nested(documents)),
+        }
+    }
+}
+
+/// What is asked for, resolved against the registry before anything runs.
+struct Plan {
+    suite: Suite,
+    /// Tasks to run now.
+    tasks: Vec<PlannedTask>,
+    /// Tasks that the run's id stands for: the suite's, and others that were asked for. Shards of one run share it.
+    identified: Vec<PlannedTask>,
+}
+
+impl Plan {
+    fn new(options: &RunOptions) -> anyhow::Result<Self> {
+        let suite = Suite::named(&options.suite)?;
+        let mut wanted: Vec<String> = options.tasks.clone();
+        for pillar in &options.pillars {
+            wanted.extend(suite.pillar(pillar)?.tasks.iter().map(|task| task.name.to_owned()));
+        }
+        let of_suite: Vec<String> = suite.tasks().map(|task| task.name.to_owned()).collect();
+        if wanted.is_empty() {
+            wanted.clone_from(&of_suite);
+        }
+        let planned = |names: &[String]| -> anyhow::Result<Vec<PlannedTask>> {
+            let mut seen = BTreeSet::new();
+            names.iter().filter(|name| seen.insert(name.as_str())).map(|name| planned_task(&suite, name, options.num_fewshot)).collect()
+        };
+        let tasks = planned(&wanted)?;
+        let identified = planned(&of_suite.into_iter().chain(wanted).collect::<Vec<_>>())?;
+        Ok(Self { suite, tasks, identified })
+    }
+
+    fn identity(
+        &self,
+        model: &dyn LanguageModel,
+        about: &ModelUnderTest,
+        source: &mut dyn DocumentSource,
+        options: &RunOptions,
+    ) -> RunIdentity {
+        let engine = model.description();
+        let tasks = self.identified.iter().map(|task| (task.name().to_owned(), task_identity(task, source))).collect();
+        RunIdentity {
+            weights: weights_digest(about.record.weights.iter().map(|file| (file.file.as_str(), file.sha256.as_str()))),
+            quantization: about.record.quantization.name.clone(),
+            tokenizer: about.tokenizer_sha256.clone(),
+            chat_template: about.chat_template_sha256.clone().filter(|_| options.apply_chat_template),
+            dtype: engine.dtype,
+            device: engine.device,
+            engine: engine.name,
+            engine_version: engine.version,
+            slm_benchmark: env!("CARGO_PKG_VERSION").to_owned(),
+            suite: self.suite.name.to_owned(),
+            suite_version: self.suite.version.to_owned(),
+            tasks,
+            seed: options.seed,
+            limit: artifact_limit(options.limit),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one artifact")]
+    fn artifact(
+        &self,
+        model: &dyn LanguageModel,
+        about: &ModelUnderTest,
+        options: &RunOptions,
+        identity: RunIdentity,
+        folder: &Path,
+        started_at: DateTime<Utc>,
+        finished_at: DateTime<Utc>,
+        finished: BTreeMap<String, FinishedTask>,
+    ) -> anyhow::Result<Run> {
+        let engine = model.description();
+        let mut tasks = BTreeMap::new();
+        let mut samples = Vec::new();
+        let mut began = started_at;
+        // Tasks of the same run that were finished by an earlier command (a shard) stay.
+        if let Some(earlier) = earlier_run(folder, &identity)? {
+            began = began.min(earlier.started_at);
+            let kept = |name: &str| earlier.tasks.contains_key(name) && !finished.contains_key(name);
+            samples
+                .extend(earlier.samples.iter().filter(|file| self.owner_of(&file.task).is_some_and(|entry| kept(entry.name()))).cloned());
+            tasks.extend(earlier.tasks.iter().filter(|(name, _)| kept(name)).map(|(name, record)| (name.clone(), record.clone())));
+        }
+        for (name, task) in finished {
+            tasks.insert(name, task.record);
+            samples.extend(task.samples);
+        }
+        samples.sort();
+        let specs: Vec<PillarSpec> = self.suite.pillars.iter().map(pillar_spec).collect();
+        let (pillars, aggregate) = summarise(&specs, &tasks);
+        let overrides = options.num_fewshot.map(|shots| format!("num_fewshot={shots}")).into_iter().collect();
+        Ok(Run {
+            schema_version: RUN_SCHEMA_VERSION.to_owned(),
+            run_id: identity.run_id(),
+            limit: identity.limit,
+            seed: identity.seed,
+            chat_template: options.apply_chat_template,
+            identity,
+            model: about.record.clone(),
+            suite: SuiteRecord { name: self.suite.name.to_owned(), version: self.suite.version.to_owned(), overrides },
+            engine: artifact::EngineRecord { name: engine.name, version: engine.version, device: engine.device, dtype: engine.dtype },
+            environment: environment(model),
+            started_at: began,
+            finished_at,
+            requested: tasks.keys().cloned().collect(),
+            tasks,
+            pillars,
+            aggregate,
+            informational: artifact::Informational::default(),
+            samples,
+        })
+    }
+
+    fn owner_of(&self, leaf: &str) -> Option<&PlannedTask> {
+        self.identified.iter().find(|task| task.leaves.iter().any(|member| member.spec().name == leaf))
+    }
+}
+
+/// Few-shot number and documents as the suite says them for the task or for a group that it belongs to; a task outside of the suite has its own.
+fn planned_task(suite: &Suite, name: &str, num_fewshot: Option<usize>) -> anyhow::Result<PlannedTask> {
+    let entry = registry::entry(name)?;
+    let leaves = registry::leaves(name)?;
+    let of_suite = suite.tasks().find(|task| task.name == name).or_else(|| {
+        suite.tasks().find(|task| {
+            let members = registry::leaves(task.name).unwrap_or_default();
+            leaves.iter().all(|leaf| members.iter().any(|member| member.spec().name == leaf.spec().name))
+        })
+    });
+    Ok(PlannedTask {
+        entry,
+        leaves,
+        num_fewshot: num_fewshot.or(of_suite.map(|task| task.num_fewshot)),
+        documents: of_suite.and_then(|task| task.documents),
+    })
+}
+
+fn pillar_spec(pillar: &Pillar) -> PillarSpec {
+    PillarSpec {
+        name: pillar.name.to_owned(),
+        weight: f64::from(pillar.weight),
+        tasks: pillar.tasks.iter().map(|task| task.name.to_owned()).collect(),
+    }
+}
+
+fn artifact_limit(limit: Option<Limit>) -> Option<artifact::Limit> {
+    match limit? {
+        Limit::Count(count) | Limit::Nested(count) => Some(artifact::Limit::Documents(count as u64)),
+        Limit::Fraction(share) => Some(artifact::Limit::Fraction(share)),
+    }
+}
+
+fn task_identity(task: &PlannedTask, source: &mut dyn DocumentSource) -> TaskIdentity {
+    let spec = task.spec();
+    let dataset = match &spec.dataset.location {
+        Location::Hub { repo, .. } => repo.clone(),
+        Location::BuiltIn => "builtin".to_owned(),
+    };
+    let decoding = spec.generation.as_ref().map_or(
+        serde_json::Value::Null,
+        |settings| serde_json::json!({"do_sample": false, "max_gen_toks": spec.max_gen_toks(), "until": settings.until}),
+    );
+    TaskIdentity {
+        version: task.version(),
+        num_fewshot: task.shots(),
+        dataset,
+        // A data set that cannot be had is not part of the id; its task will fail with the reason.
+        dataset_revision: source.revision(spec).ok(),
+        decoding,
+    }
+}
+
+/// The artifact that an earlier command with the same identity left in the folder.
+fn earlier_run(folder: &Path, identity: &RunIdentity) -> anyhow::Result<Option<Run>> {
+    let path = folder.join("run.json");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let run: Run = serde_json::from_str(&text).with_context(|| format!("{} is not a run; move it away and run again", path.display()))?;
+    Ok((run.identity == *identity).then_some(run))
+}
+
+fn environment(model: &dyn LanguageModel) -> Environment {
+    Environment {
+        slm_benchmark: env!("CARGO_PKG_VERSION").to_owned(),
+        os: std::env::consts::OS.to_owned(),
+        arch: std::env::consts::ARCH.to_owned(),
+        logical_cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
+        details: BTreeMap::from([("max_length".to_owned(), model.max_length().to_string())]),
+        ..Environment::default()
+    }
+}
+
+/// What the tasks of one run share.
+struct Worker<'a> {
+    model: &'a mut dyn LanguageModel,
+    source: &'a mut dyn DocumentSource,
+    programs: Option<&'a dyn ProgramRunner>,
+    options: &'a RunOptions,
+    run_id: &'a str,
+    folder: &'a Path,
+    unfinished: &'a Path,
+    control: &'a Control<'a>,
+}
+
+impl Worker<'_> {
+    /// Runs a task or a group; a failure is a record, not an error.
+    fn task(&mut self, planned: &PlannedTask) -> anyhow::Result<FinishedTask> {
+        let mut records = BTreeMap::new();
+        let mut samples = Vec::new();
+        for task in &planned.leaves {
+            let leaf = self.leaf(planned, task.as_ref())?;
+            samples.extend(leaf.samples);
+            records.insert(task.spec().name.clone(), leaf.record);
+        }
+        let record = match planned.entry {
+            Entry::Group(group) => group_record(group, &registry::groups_within(group), records, planned.spec()),
+            Entry::Task(_) => records.into_values().next().context("a task without leaves")?,
+        };
+        Ok(FinishedTask { record, samples })
+    }
+
+    fn leaf(&mut self, planned: &PlannedTask, task: &dyn Task) -> anyhow::Result<FinishedTask> {
+        let name = &task.spec().name;
+        let done = self.unfinished.join(format!("{name}.done.json"));
+        if self.options.resume
+            && let Some(finished) = self.finished_before(&done)?
+        {
+            return Ok(finished);
+        }
+        let began = Instant::now();
+        let finished = match self.try_leaf(planned, task) {
+            Ok(mut finished) => {
+                finished.record.duration_s = began.elapsed().as_secs_f64();
+                finished
+            }
+            Err(RunError::Stopped(reason)) => return Err(reason),
+            Err(RunError::Task(reason)) => without_score(planned, task, TaskStatus::Failed, &format!("{reason:#}")),
+            Err(RunError::Invalid(reason)) => without_score(planned, task, TaskStatus::Invalid, &reason),
+        };
+        write_atomically(&done, &serde_json::to_vec(&finished)?)?;
+        Ok(finished)
+    }
+
+    /// The record of a leaf that an interrupted run had already finished, with its sample file still in place.
+    fn finished_before(&self, path: &Path) -> anyhow::Result<Option<FinishedTask>> {
+        let Ok(text) = fs::read(path) else { return Ok(None) };
+        let finished: FinishedTask =
+            serde_json::from_slice(&text).with_context(|| format!("{} is damaged; remove it and run again", path.display()))?;
+        // What failed may succeed now (a data set that has arrived, memory that is free).
+        let usable = finished.record.status == TaskStatus::Ok && finished.samples.iter().all(|file| self.folder.join(&file.file).is_file());
+        Ok(usable.then_some(finished))
+    }
+
+    fn try_leaf(&mut self, planned: &PlannedTask, task: &dyn Task) -> Result<FinishedTask, RunError> {
+        let context = LeafContext {
+            options: self.options,
+            num_fewshot: planned.num_fewshot,
+            limit: planned.limit(self.options.limit),
+            unfinished: self.unfinished,
+            run_id: self.run_id,
+            control: self.control,
+            self_check_least: SELF_CHECK_LEAST.div_ceil(planned.leaves.len()),
+        };
+        let answered = leaf::answer(task, self.model, self.source, &context)?;
+        let scores = self.scores(task, &answered)?;
+        let n_total = planned.documents.unwrap_or(usize::MAX).min(answered.built.n_total);
+        let mut record = leaf_record(task.spec(), &scores, n_total, answered.built.num_fewshot, answered.built.chance)
+            .map_err(|error| RunError::Task(error.into()))?;
+        self.complete(task, &mut record, &answered);
+        let lines = leaf::sample_lines(&answered.built.instances, &answered.responses, &scores);
+        let samples = vec![write_samples(self.folder, &task.spec().name, &lines).map_err(RunError::Stopped)?];
+        Ok(FinishedTask { record, samples })
+    }
+
+    fn scores(&self, task: &dyn Task, answered: &AnsweredLeaf) -> Result<Vec<benchmark::DocumentScore>, RunError> {
+        let documents = || answered.built.instances.iter().zip(&answered.responses);
+        let failed = |error: benchmark::BenchmarkError| RunError::Task(error.into());
+        let programs: Vec<Vec<String>> = documents()
+            .map(|(instance, responses)| benchmark::programs(task, instance, responses))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        let verdicts = self.verdicts(&programs)?;
+        let mut next = verdicts.into_iter();
+        documents()
+            .zip(&programs)
+            .map(|((instance, responses), programs)| {
+                let verdicts: Vec<Verdict> = next.by_ref().take(programs.len()).collect();
+                benchmark::score(task, instance, responses, &verdicts).map_err(failed)
+            })
+            .collect()
+    }
+
+    fn verdicts(&self, programs: &[Vec<String>]) -> Result<Vec<Verdict>, RunError> {
+        let programs: Vec<String> = programs.iter().flatten().cloned().collect();
+        if programs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(runner) = self.programs else {
+            return Err(RunError::Task(anyhow::anyhow!("its programs were not run: no sandbox is available to this run")));
+        };
+        let verdicts = runner.run(&programs).map_err(RunError::Task)?;
+        Ok(verdicts.into_iter().map(|(verdict, _)| verdict).collect())
+    }
+
+    /// What only the run knows about a leaf: where its documents came from, what it cost, whether it can be trusted.
+    fn complete(&self, task: &dyn Task, record: &mut TaskRecord, answered: &AnsweredLeaf) {
+        let requests: usize = answered.responses.iter().map(Vec::len).sum();
+        record.dataset = Some(answered.dataset.clone());
+        record.deviations.clone_from(&answered.deviations);
+        record.truncated = answered.usage.truncated;
+        record.tokens_nominal = answered.usage.tokens_nominal;
+        record.tokens_computed = answered.usage.tokens_computed;
+        record.tokens_recomputed = answered.usage.tokens_recomputed;
+        record.self_check = answered.self_check;
+        record.warnings.extend(truncation_warning(record.truncated, requests as u64));
+        if task.spec().output == OutputKind::MultipleChoice {
+            record.warnings.extend(constant_answer_warning(&chosen(&answered.responses)));
+        }
+        let bound = self_check_bound(&self.model.description().dtype, task.spec().output);
+        if record.self_check.max_delta > bound {
+            record.status = TaskStatus::Invalid;
+            record.reason = Some(format!(
+                "the self-check failed: a request computed alone differs by {:.2e} nats, more than {bound:.0e}",
+                record.self_check.max_delta
+            ));
+            record.score = None;
+            record.score_stderr = None;
+            record.score_ci95 = None;
+            record.chance_corrected = None;
+        }
+    }
+}
+
+/// Index of the most probable answer of each document.
+fn chosen(responses: &[Vec<Response>]) -> Vec<usize> {
+    responses
+        .iter()
+        .filter_map(|responses| {
+            let value = |response: &Response| if let Response::Loglikelihood { value, .. } = response { *value } else { f64::NEG_INFINITY };
+            let best = responses.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
+            responses.iter().position(|response| value(response) >= best)
+        })
+        .collect()
+}
+
+fn self_check_bound(dtype: &str, output: OutputKind) -> f64 {
+    let rolling = output == OutputKind::LoglikelihoodRolling;
+    match (dtype, rolling) {
+        ("f32", false) => SELF_CHECK_BOUND_F32,
+        ("f32", true) => SELF_CHECK_BOUND_F32_ROLLING,
+        ("f16", false) => SELF_CHECK_BOUND_F16,
+        ("f16", true) => SELF_CHECK_BOUND_F16 / ROLLING_TOKENS,
+        (_, false) => SELF_CHECK_BOUND_BF16,
+        (_, true) => SELF_CHECK_BOUND_BF16 / ROLLING_TOKENS,
+    }
+}
+
+fn without_score(planned: &PlannedTask, task: &dyn Task, status: TaskStatus, reason: &str) -> FinishedTask {
+    let spec = task.spec();
+    tracing::warn!(task = %spec.name, "no score: {reason}");
+    let record = TaskRecord {
+        version: spec.version.clone(),
+        num_fewshot: planned.shots(),
+        primary_metric: spec.primary.to_owned(),
+        ..TaskRecord::without_score(status, reason)
+    };
+    FinishedTask { record, samples: Vec::new() }
+}
