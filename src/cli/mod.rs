@@ -1,5 +1,7 @@
 //! The commands: one file each. This file parses, sets up logging, and turns outcomes into exit codes.
 
+mod detect;
+
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -41,7 +43,10 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    /// Write a submission YAML from what the hub knows about a model, ready to check and paste.
+    Detect(detect::Arguments),
+}
 
 /// Parses the command line, runs the command, prints an error with its causes, and gives the exit code.
 #[must_use]
@@ -60,7 +65,9 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(command: Command) -> anyhow::Result<Outcome> {
-    match command {}
+    match command {
+        Command::Detect(arguments) => detect::run(&arguments),
+    }
 }
 
 fn exit_code_of(error: &anyhow::Error) -> u8 {

@@ -109,8 +109,11 @@ impl Hub {
     fn search(&self, repo: &Repo, revision: &str, config: Option<&str>, split: &str) -> Result<Found, HubError> {
         let cached = self.search_cache(repo, revision, config, split);
         let Some(remote) = &self.remote else { return cached };
+        // A part of the repository may be cached: only what names its configuration and its number of shards is known to be whole.
         if is_commit(revision)
             && let Ok(found) = cached
+            && found.is_surely_whole
+            && (config.is_some() || found.config == "default")
         {
             return Ok(found);
         }
@@ -122,21 +125,30 @@ impl Hub {
         let mut meter = Meter { progress: &mut silent, done: 0, total: 0 };
         let folder = self.cache.snapshot_dir(repo, &listing.commit);
         let mut places = Vec::new();
-        for file in wanted {
+        // Last shard first: after an interruption the first ones are missing, which `choose` notices in any layout.
+        for file in wanted.into_iter().rev() {
             tracing::info!("downloading {} of {}", file.path, repo.label());
             self.fetch(remote, repo, &listing.commit, file, &mut meter)?;
             places.push((file.path.clone(), folder.join(&file.path)));
         }
+        places.reverse();
         self.cache.write_ref(repo, revision, &listing.commit)?;
-        Ok(Found { config, commit: listing.commit.clone(), shards: places })
+        Ok(Found { config, commit: listing.commit.clone(), is_surely_whole: true, shards: places })
     }
 
     fn search_cache(&self, repo: &Repo, revision: &str, config: Option<&str>, split: &str) -> Result<Found, HubError> {
         let commit = self.cached_commit(repo, revision)?;
         let files = self.cache.snapshot_files(repo, &commit)?;
-        let (config, shards) = choose(catalogue(files.iter().map(|(path, _, _)| path.as_str())), config, split, repo)?;
+        let chosen = choose(catalogue(files.iter().map(|(path, _, _)| path.as_str())), config, split, repo);
+        let (config, shards) = chosen.map_err(|error| match error {
+            HubError::NoSuchSplit { what, existing } => {
+                HubError::NoSuchSplit { what: format!("{what}, in the cache {},", self.cache.root.display()), existing }
+            }
+            other => other,
+        })?;
+        let is_surely_whole = shards.iter().all(|shard| shard.of.is_some());
         let places = shards.iter().filter_map(|shard| files.iter().find(|(path, _, _)| *path == shard.path));
-        Ok(Found { config, commit, shards: places.map(|(path, place, _)| (path.clone(), place.clone())).collect() })
+        Ok(Found { config, commit, is_surely_whole, shards: places.map(|(path, place, _)| (path.clone(), place.clone())).collect() })
     }
 
     fn dataset_listing(&self, repo: &Repo, revision: &str) -> Result<Arc<Listing>, HubError> {
@@ -158,6 +170,8 @@ impl Hub {
 struct Found {
     config: String,
     commit: String,
+    /// Nothing of the split can be missing.
+    is_surely_whole: bool,
     shards: Vec<(String, PathBuf)>,
 }
 

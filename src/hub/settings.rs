@@ -46,13 +46,13 @@ pub struct RetryPolicy {
     pub tries: u32,
     /// Pause before the second try; it doubles from try to try, with up to a quarter of it added at random.
     pub first_pause: Duration,
-    /// Longest pause. A `Retry-After` beyond it ends the tries: the hub would refuse again.
+    /// Longest pause. A `Retry-After` beyond it ends the tries. (The hub's windows for rate limits last five minutes.)
     pub longest_pause: Duration,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { tries: 5, first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(60) }
+        Self { tries: 5, first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(300) }
     }
 }
 
