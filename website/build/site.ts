@@ -1,0 +1,148 @@
+// The build's own part: shared markup, the table written into the page, the data beside it.
+
+import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, utimesSync, writeFileSync, createReadStream } from 'node:fs';
+import { dirname, join, resolve, sep } from 'node:path';
+import type { Plugin } from 'vite';
+import { html } from '../src/core/html.ts';
+import { visibleColumns } from '../src/core/columns.ts';
+import { published } from '../src/core/ranking.ts';
+import { headHtml, rowsHtml } from '../src/core/table.ts';
+import type { TableContext } from '../src/core/table.ts';
+import { learnBadges } from '../src/core/words.ts';
+import { compact } from '../src/data/compact.ts';
+import { readLeaderboard } from '../src/data/leaderboard.ts';
+import type { Leaderboard, Model, Run } from '../src/data/model.ts';
+
+/** Rows written into the index; all of them are in all.html. */
+const ROWS_IN_INDEX = 60;
+
+const CONTEXT: TableContext = {
+  columns: visibleColumns(null),
+  standing: published,
+  sort: 'rank',
+  descending: false,
+  selected: new Set(),
+  ownWeights: false,
+};
+
+interface Source {
+  readonly board: Leaderboard;
+  readonly text: string | null;
+}
+
+/** Reads and checks the leaderboard: a malformed one stops the build, a missing one gives an empty site. */
+function readSource(root: string): Source {
+  const path = join(root, 'website/assets/data/leaderboard.json');
+  if (!existsSync(path)) {
+    return { board: { summary: { schemaVersion: '1.0.0', lastUpdated: null, suite: null, total: 0, ranked: 0, badges: [] }, models: [] }, text: null };
+  }
+  const text = readFileSync(path, 'utf8');
+  try {
+    return { board: readLeaderboard(JSON.parse(text)), text };
+  } catch (error) {
+    throw new Error(`${path}: ${error instanceof Error ? error.message : String(error)}. Write it anew with: slm-bench website update`);
+  }
+}
+
+export function site(here: string, root: string): Plugin {
+  let outDir = resolve(here, 'dist');
+  const include = (page: string): string =>
+    page.replace(/<!-- include (\w+) -->/g, (_all, name: string) => readFileSync(join(here, 'partials', `${name}.html`), 'utf8').trimEnd());
+  return {
+    name: 'slm-benchmark-site',
+    configResolved(config) {
+      outDir = resolve(config.root, config.build.outDir);
+    },
+    transformIndexHtml: {
+      order: 'pre',
+      handler(page, context) {
+        const name = context.filename.split(sep).at(-1) ?? '';
+        // Where the reader is, for the eye and for screen readers.
+        return include(page).replace(`<a href="${name}">`, `<a href="${name}" aria-current="page">`);
+      },
+    },
+    configureServer(server) {
+      server.middlewares.use((request, response, next) => {
+        const path = decodeURIComponent((request.url ?? '').split('?')[0] ?? '');
+        const file = path === '/assets/data/leaderboard.json' ? join(root, 'website', path) : path.startsWith('/results/') ? join(root, path) : null;
+        if (file === null || !resolve(file).startsWith(root + sep)) return next();
+        if (!existsSync(file)) {
+          response.statusCode = 404;
+          response.end();
+        } else createReadStream(file).pipe(response);
+      });
+    },
+    writeBundle() {
+      const { board, text } = readSource(root);
+      learnBadges(board.summary.badges);
+      writeData(board, text, outDir);
+      const copied = copyRuns(board.models, root, outDir);
+      prerender(board, outDir);
+      console.log(`${board.models.length} models, ${copied} files of runs`);
+    },
+  };
+}
+
+function writeData(board: Leaderboard, text: string | null, outDir: string): void {
+  const data = join(outDir, 'assets/data');
+  mkdirSync(join(data, 'models'), { recursive: true });
+  const source = text ?? JSON.stringify({ schema_version: '1.0.0', last_updated: null, suite: null, pillars: [], badges: [], counts: {}, models: [] }) + '\n';
+  const path = join(data, 'leaderboard.json');
+  writeFileSync(path, source);
+  // The browser takes the short forms only while they are not older than this file.
+  const before = new Date(Date.now() - 2000);
+  utimesSync(path, before, before);
+  writeFileSync(join(data, 'ranking.json'), JSON.stringify(compact(board.models, board.summary, Buffer.byteLength(source))));
+  for (const model of board.models) {
+    if (/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(model.slug)) writeFileSync(join(data, 'models', `${model.slug}.json`), JSON.stringify(model));
+  }
+}
+
+function runsOf(model: Model): Run[] {
+  return [...(model.run === null ? [] : [model.run]), ...model.quantizationRuns, ...model.revisionRuns, ...model.chatRuns, ...model.otherRuns];
+}
+
+/** Copies what the item browser reads: each linked run.json and the samples that it lists. */
+function copyRuns(models: readonly Model[], root: string, outDir: string): number {
+  let copied = 0;
+  const copy = (path: string): boolean => {
+    const from = resolve(root, path);
+    const to = resolve(outDir, path);
+    if (!from.startsWith(root + sep) || !to.startsWith(outDir + sep) || !existsSync(from) || !statSync(from).isFile()) return false;
+    mkdirSync(dirname(to), { recursive: true });
+    copyFileSync(from, to);
+    copied++;
+    return true;
+  };
+  for (const run of models.flatMap(runsOf)) {
+    if (!copy(run.path)) continue;
+    const json = JSON.parse(readFileSync(resolve(root, run.path), 'utf8')) as { samples?: { file?: unknown }[] };
+    for (const { file } of json.samples ?? []) if (typeof file === 'string') copy(join(dirname(run.path), file));
+  }
+  return copied;
+}
+
+function prerender(board: Leaderboard, outDir: string): void {
+  const rows = board.models;
+  const { lastUpdated } = board.summary;
+  const rest =
+    rows.length > ROWS_IN_INDEX
+      ? html`<noscript><p class="notice"><a href="all.html">All ${rows.length} models as a plain table</a></p></noscript>`
+      : rows.length === 0
+        ? html`<noscript><p class="empty"><strong>The leaderboard is empty.</strong> No model has been evaluated yet.</p></noscript>`
+        : html``;
+  const pieces: Record<string, () => string> = {
+    '<!-- prerender head -->': () => headHtml(CONTEXT).text,
+    '<!-- prerender rows -->': () => rowsHtml(rows, 0, ROWS_IN_INDEX, CONTEXT).text,
+    '<!-- prerender all -->': () => rowsHtml(rows, 0, rows.length, CONTEXT).text,
+    '<!-- prerender rest -->': () => rest.text,
+    '<!-- updated -->': () => (lastUpdated === null ? '' : `Updated ${lastUpdated.slice(0, 10)}.`),
+  };
+  for (const page of ['index.html', 'all.html']) {
+    const path = join(outDir, page);
+    if (!existsSync(path)) continue;
+    let text = readFileSync(path, 'utf8');
+    for (const [mark, piece] of Object.entries(pieces)) if (text.includes(mark)) text = text.replace(mark, piece);
+    writeFileSync(path, text);
+  }
+}

@@ -1,0 +1,195 @@
+// The ranking as table markup: the same functions write it in the browser and, at build time, into the page.
+
+import { html, nothing, setHtml } from './html.ts';
+import type { Html } from './html.ts';
+import { shortBadgeTags } from './columns.ts';
+import type { Column } from './columns.ts';
+import { MISSING } from './format.ts';
+import { STATUS_LABEL, STATUS_MEANING } from './words.ts';
+import { tied } from './ranking.ts';
+import type { Standing } from './ranking.ts';
+import type { Row } from '../data/model.ts';
+
+export interface TableContext {
+  readonly columns: readonly Column[];
+  readonly standing: (row: Row) => Standing;
+  readonly sort: string;
+  readonly descending: boolean;
+  readonly selected: ReadonlySet<string>;
+  /** The reader's own weights are in force: the published rank is shown beside the new one. */
+  readonly ownWeights: boolean;
+}
+
+export function headHtml(context: TableContext): Html {
+  const head = (key: string, label: string, meaning: string, kind: string, unit?: string): Html => {
+    const active = context.sort === key;
+    const order = active ? (context.descending ? 'descending' : 'ascending') : 'none';
+    return html`<th scope="col" class="c-${key} k-${kind}${active ? ' on' : ''}" aria-sort="${order}"><button type="button" data-sort="${key}" data-tip="${meaning}">${label}<span class="arrow" aria-hidden="true">${active ? (context.descending ? '↓' : '↑') : ''}</span></button>${unit ? html`<span class="unit">${unit}</span>` : nothing}</th>`;
+  };
+  return html`<tr>
+<th scope="col" class="c-select"><span class="sr">Compare</span></th>
+${head('rank', 'Rank', 'Place in the ranking, with the places it could have by chance (95 %). It stays with the model whatever the sort.', 'fixed')}
+${head('name', 'Model', 'Name, licence and architecture; badges are hints, explained in the methodology.', 'fixed')}
+${context.columns.map((column) => head(column.key, column.label, column.meaning, column.kind, column.unit))}</tr>`;
+}
+
+function rankCell(row: Row, context: TableContext, up: boolean, down: boolean): Html {
+  const standing = context.standing(row);
+  const ties = `${up ? ' tie-up' : ''}${down ? ' tie-down' : ''}`;
+  if (standing.rank === null) {
+    const why = row.status === 'ranked' ? (standing.aggregate.reason ?? 'no score under these weights') : (row.note ?? STATUS_MEANING[row.status]);
+    return html`<td class="c-rank"><button type="button" class="missing" data-tip="${why}" aria-label="no rank: ${why}">${MISSING}</button></td>`;
+  }
+  const [low, high] = standing.rankInterval ?? [standing.rank, standing.rank];
+  const range = low === high ? nothing : html`<span class="ri" title="95 % rank interval">${low}–${high}</span>`;
+  const before = context.ownWeights && row.rank !== null ? html`<span class="was" title="published rank">(${row.rank})</span>` : nothing;
+  return html`<td class="c-rank${ties}"><span class="r">${standing.rank}</span>${before}${range}</td>`;
+}
+
+/** One model. `index` counts from 1 among the rows in view; `up` and `down`: a statistical tie with the neighbour. */
+export function rowHtml(row: Row, index: number, context: TableContext, up: boolean, down: boolean): Html {
+  const picked = context.selected.has(row.slug);
+  const status = row.status === 'ranked' ? nothing : html`<button type="button" class="badge status" data-tip="${row.note ?? STATUS_MEANING[row.status]}">${STATUS_LABEL[row.status]}</button>`;
+  return html`<tr data-slug="${row.slug}" aria-rowindex="${index + 1}" class="${picked ? 'picked' : ''}${row.status === 'ranked' ? '' : ' unranked'}">
+<td class="c-select"><label class="pick"><input type="checkbox" data-pick="${row.slug}"${picked ? html` checked` : nothing} aria-label="Compare ${row.name}"></label></td>
+${rankCell(row, context, up, down)}
+<th scope="row" class="c-name"><span class="line"><a class="name" href="${modelAddress(row.slug)}">${row.name}</a>${status}${shortBadgeTags(row.badges)}</span><span class="sub">${[row.licence, row.architecture].filter((part) => part !== '').join(' · ')}</span></th>
+${context.columns.map((column) => html`<td class="c-${column.key} k-${column.kind}">${column.cell(row, context.standing(row))}</td>`)}</tr>`;
+}
+
+export function modelAddress(slug: string): string {
+  return `model.html?id=${encodeURIComponent(slug)}`;
+}
+
+/** Rows `from` to `to` of the view, with the marks of statistical ties when the order is by rank. */
+export function rowsHtml(rows: readonly Row[], from: number, to: number, context: TableContext): Html {
+  const byRank = context.sort === 'rank' || context.sort === 'aggregate';
+  const joined = (i: number): boolean => {
+    const a = rows[i];
+    const b = rows[i + 1];
+    return byRank && a !== undefined && b !== undefined && tied(context.standing(a), context.standing(b));
+  };
+  const out: Html[] = [];
+  for (let i = from; i < Math.min(to, rows.length); i++) {
+    const row = rows[i];
+    if (row !== undefined) out.push(rowHtml(row, i + 1, context, joined(i - 1), joined(i)));
+  }
+  return html`${out}`;
+}
+
+/** Up to here every row is in the page; above, only those near the window. */
+const ALL_ROWS = 150;
+const MARGIN = 12;
+
+/** Keeps the table body in step with the rows, drawing only what is near the window when there are many. */
+export class RankTable {
+  readonly #table: HTMLTableElement;
+  readonly #head: HTMLTableSectionElement;
+  readonly #body: HTMLTableSectionElement;
+  #rows: readonly Row[] = [];
+  #context: TableContext | null = null;
+  #from = -1;
+  #to = -1;
+  #rowHeight = 46;
+  #scheduled = false;
+  #whole = false;
+
+  constructor(table: HTMLTableElement) {
+    this.#table = table;
+    this.#head = table.tHead ?? table.createTHead();
+    this.#body = table.tBodies[0] ?? table.createTBody();
+    addEventListener('scroll', () => this.#schedule(), { passive: true });
+    addEventListener('resize', () => this.#schedule(), { passive: true });
+    // On paper every row is wanted.
+    addEventListener('beforeprint', () => this.#all(true));
+    addEventListener('afterprint', () => this.#all(false));
+  }
+
+  update(rows: readonly Row[], context: TableContext, headToo: boolean): void {
+    this.#rows = rows;
+    this.#context = context;
+    this.#from = -1;
+    if (headToo) this.#redrawHead(context);
+    this.#table.setAttribute('aria-rowcount', String(rows.length + 1));
+    this.#draw();
+  }
+
+  /** Redraws the rows in view, after a selection changed. */
+  refresh(context: TableContext): void {
+    this.#context = context;
+    this.#from = -1;
+    this.#draw();
+  }
+
+  #redrawHead(context: TableContext): void {
+    const focused = document.activeElement?.getAttribute('data-sort') ?? null;
+    setHtml(this.#head, headHtml(context));
+    if (focused !== null) this.#head.querySelector<HTMLElement>(`[data-sort="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+  }
+
+  #all(on: boolean): void {
+    this.#whole = on;
+    this.#from = -1;
+    this.#draw();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#rows.length <= ALL_ROWS) return;
+    this.#scheduled = true;
+    requestAnimationFrame(() => {
+      this.#scheduled = false;
+      this.#draw();
+    });
+  }
+
+  #window(): [number, number] {
+    const total = this.#rows.length;
+    if (this.#whole || total <= ALL_ROWS) return [0, total];
+    const top = this.#body.getBoundingClientRect().top;
+    const first = Math.floor(Math.max(0, -top) / this.#rowHeight);
+    const seen = Math.ceil(innerHeight / this.#rowHeight);
+    const from = Math.max(0, Math.min(first, total - seen) - MARGIN);
+    return [from, Math.min(total, first + seen + MARGIN)];
+  }
+
+  #draw(): void {
+    const context = this.#context;
+    if (context === null) return;
+    const [from, to] = this.#window();
+    if (from === this.#from && to === this.#to) return;
+    // Small scrolls stay within the margin that is drawn already.
+    if (this.#from >= 0 && !this.#whole) {
+      const slack = MARGIN / 2;
+      const near = Math.abs(from - this.#from) < slack && Math.abs(to - this.#to) < slack && to < this.#rows.length && from > 0;
+      if (near) return;
+    }
+    const focused = this.#focused();
+    this.#from = from;
+    this.#to = to;
+    setHtml(this.#body, html`${spacer('top', from)}${rowsHtml(this.#rows, from, to, context)}${spacer('bottom', this.#rows.length - to)}`);
+    for (const place of ['top', 'bottom']) {
+      const row = this.#body.querySelector<HTMLElement>(`tr.spacer.${place}`);
+      if (row !== null) row.style.height = `${(place === 'top' ? from : this.#rows.length - to) * this.#rowHeight}px`;
+    }
+    const sample = this.#body.querySelector<HTMLElement>('tr[data-slug]');
+    if (sample !== null && sample.offsetHeight > 0) this.#rowHeight = sample.offsetHeight;
+    if (focused !== null) this.#body.querySelector<HTMLElement>(focused)?.focus({ preventScroll: true });
+  }
+
+  /** Selector of what has the focus inside the body, so that redrawing does not lose it. */
+  #focused(): string | null {
+    const active = document.activeElement;
+    if (active === null || !this.#body.contains(active)) return null;
+    const slug = active.closest('tr')?.getAttribute('data-slug');
+    if (slug === null || slug === undefined) return null;
+    const row = `tr[data-slug="${CSS.escape(slug)}"]`;
+    if (active.matches('input')) return `${row} input`;
+    if (active.matches('a.name')) return `${row} a.name`;
+    const cell = active.closest('td, th')?.classList[0];
+    return cell === undefined ? null : `${row} .${CSS.escape(cell)} ${active.tagName.toLowerCase()}`;
+  }
+}
+
+function spacer(place: string, rows: number): Html {
+  return rows > 0 ? html`<tr class="spacer ${place}" aria-hidden="true"><td colspan="99"></td></tr>` : nothing;
+}

@@ -1,0 +1,4 @@
+// Pages of text: only the theme switch and the explanations.
+import { startPage } from '../core/page.ts';
+
+startPage();
