@@ -1,6 +1,14 @@
 //! The commands: one file each. This file parses, sets up logging, and turns outcomes into exit codes.
 
+mod archive;
+mod artifact_files;
 mod detect;
+mod registry;
+mod report;
+mod rescore;
+mod samples;
+mod verify;
+mod website;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -46,6 +54,18 @@ struct Arguments {
 enum Command {
     /// Write a submission YAML from what the hub knows about a model, ready to check and paste.
     Detect(detect::Arguments),
+    /// Report runs: Markdown, JSON and a self-contained HTML page
+    Report(report::ReportArguments),
+    /// Fold runs into the registry
+    Registry(registry::RegistryArguments),
+    /// Derive the leaderboard that the website shows
+    Website(website::WebsiteArguments),
+    /// Keep a dated snapshot of results
+    Archive(archive::ArchiveArguments),
+    /// Write questions and answers in the form of other programs
+    Samples(samples::SamplesArguments),
+    /// Recompute everything published from the artifacts; any difference is named
+    Verify(verify::VerifyArguments),
 }
 
 /// Parses the command line, runs the command, prints an error with its causes, and gives the exit code.
@@ -67,6 +87,12 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Detect(arguments) => detect::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Registry(arguments) => registry::run(&arguments),
+        Command::Website(arguments) => website::run(&arguments),
+        Command::Archive(arguments) => archive::run(&arguments),
+        Command::Samples(arguments) => samples::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
     }
 }
 

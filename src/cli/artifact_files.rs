@@ -1,0 +1,138 @@
+//! Reading what runs left on disk: `run.json`, registry, submission.
+
+use super::InvalidInput;
+use crate::benchmark::suites::Suite;
+use crate::leaderboard::{Decision, PillarSpec, Quantization, Registry, Run, RunSummary, Submitted};
+use crate::submission::{self, InputKind, Submission};
+use anyhow::Context;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Most folders between the results folder and a `run.json`.
+const MAX_DEPTH: usize = 8;
+
+/// A run that was read, with where it was found.
+pub(crate) struct StoredRun {
+    /// Path of `run.json`.
+    pub(crate) path: PathBuf,
+    /// SHA-256 of its bytes.
+    pub(crate) sha256: String,
+    /// The run.
+    pub(crate) run: Run,
+}
+
+impl StoredRun {
+    /// The folder that holds `run.json` and `samples/`.
+    pub(crate) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    /// What the registry keeps of it.
+    pub(crate) fn summary(&self) -> RunSummary {
+        RunSummary::new(&self.run, published_path(&self.run), self.sha256.clone())
+    }
+}
+
+/// Where a run stands in a repository, whatever folder it is read from: `results/raw/<slug>/<run-id>/run.json`.
+pub(crate) fn published_path(run: &Run) -> String {
+    format!("results/raw/{}/{}/run.json", submission::slug(&run.model.hf_repo), run.run_id)
+}
+
+/// Every `run.json` below a folder, sorted by path. Links are not followed.
+pub(crate) fn find_runs(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Err(InvalidInput(format!("{} is not a folder", folder.display())).into());
+    }
+    let mut found = Vec::new();
+    let mut open = vec![(folder.to_owned(), 0)];
+    while let Some((folder, depth)) = open.pop() {
+        let entries = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        for entry in entries {
+            let entry = entry.with_context(|| format!("cannot list {}", folder.display()))?;
+            let kind = entry.file_type().with_context(|| format!("cannot look at {}", entry.path().display()))?;
+            if kind.is_dir() && depth < MAX_DEPTH {
+                open.push((entry.path(), depth + 1));
+            } else if kind.is_file() && entry.file_name() == "run.json" {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Reads a `run.json`.
+pub(crate) fn read_run(path: &Path) -> anyhow::Result<StoredRun> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let run =
+        serde_json::from_slice(&bytes).map_err(|error| InvalidInput(format!("{} is not a run of this format: {error}", path.display())))?;
+    Ok(StoredRun { path: path.to_owned(), sha256: hex::encode(Sha256::digest(&bytes)), run })
+}
+
+/// Every run below a folder, sorted by path.
+pub(crate) fn read_runs(folder: &Path) -> anyhow::Result<Vec<StoredRun>> {
+    find_runs(folder)?.iter().map(|path| read_run(path)).collect()
+}
+
+/// Reads a registry; an empty one where the file does not exist.
+pub(crate) fn read_registry(path: &Path) -> anyhow::Result<Registry> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Registry::parse(&text).map_err(|error| InvalidInput(format!("{}: {error}", path.display())))?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Registry::default()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Reads maintainers' decisions; none where the file does not exist.
+pub(crate) fn read_decisions(path: &Path) -> anyhow::Result<Vec<Decision>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes)
+            .map_err(|error| InvalidInput(format!("{} is not a list of decisions: {error}", path.display())))?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Reads a submission file as far as its schema goes; its findings are for `validate`.
+pub(crate) fn read_submission(path: &Path) -> anyhow::Result<Submission> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    submission::read(&bytes, InputKind::File).submission().ok_or_else(|| {
+        let path = path.display();
+        InvalidInput(format!("{path} is not a valid submission; `slm-bench validate {path}` says what is wrong")).into()
+    })
+}
+
+/// What the registry takes from a submission.
+pub(crate) fn submitted(submission: &Submission) -> Submitted {
+    Submitted {
+        id: submission.slug(),
+        name: submission.name.clone(),
+        family: submission.family.clone(),
+        hf_repo: submission.hf_repo.clone(),
+        parameters: submission.parameters.as_str().to_owned(),
+        architecture: submission.architecture.clone(),
+        license: submission.license.clone(),
+        context_length: submission.context_length,
+        quantizations: (submission.quantizations.iter())
+            .map(|entry| Quantization {
+                name: entry.name.clone(),
+                format: entry.format.as_str().to_owned(),
+                source: entry.source.clone().map(String::from),
+            })
+            .collect(),
+        categories: submission.pillars().iter().map(|pillar| pillar.as_str().to_owned()).collect(),
+        submitted_by: submission.submitted_by.clone(),
+    }
+}
+
+/// Pillars of a suite by name; `None` where this program does not have the suite in this version (`None`: in whatever version).
+pub(crate) fn pillars_of(name: &str, version: Option<&str>) -> Option<Vec<PillarSpec>> {
+    let suite = Suite::named(name).ok().filter(|suite| version.is_none_or(|version| version == suite.version))?;
+    let pillars = suite.pillars.iter().map(|pillar| PillarSpec {
+        name: pillar.name.to_owned(),
+        weight: f64::from(pillar.weight),
+        tasks: pillar.tasks.iter().map(|task| task.name.to_owned()).collect(),
+    });
+    Some(pillars.collect())
+}

@@ -1,0 +1,221 @@
+//! Scores a stored answer again from its sample line alone, as far as the line allows.
+//!
+//! The line has no dataset row. What only the row knows (which WinoGrande option is right, which TruthfulQA answers are true, whom BBQ's
+//! question stereotypes, the words of a WikiText page, a program's verdict) is checked as far as the answers bound it.
+
+use crate::benchmark::python::{sha256_hex, target_text};
+use crate::benchmark::{Document, Item, OutputKind, Response, Scoring, Task, Verdict};
+use crate::leaderboard::audit::Difference;
+use crate::leaderboard::run::SampleLine;
+use serde_json::{Map, Value};
+
+/// Largest relative difference of a recomputed figure: another machine's exponential function, never another answer.
+const TOLERANCE: f64 = 1e-9;
+
+/// Where a sample line contradicts itself. `chat_template`: the run rendered its prompts with one.
+pub(super) fn rescore(task: &dyn Task, line: &SampleLine, chat_template: bool) -> Vec<Difference> {
+    let mut found = Vec::new();
+    hashes(line, &mut found);
+    let Some(responses) = responses(line, &mut found) else { return found };
+    let document = known_document(line);
+    let filtered = filtered(task, &document, &responses);
+    // HumanEval's filter puts the row's prompt before the answer; behind a chat template the context is more than that prompt.
+    let known_filter = !(chat_template && task.spec().filters == ["create_test"]);
+    if known_filter {
+        compare("/filtered_resps", &filtered, &line.filtered_resps, &mut found);
+    }
+    match expected_metrics(task, line, &responses, &filtered, &document, chat_template) {
+        Expected::Metrics(metrics) => compare("/metrics", &metrics, &line.metrics, &mut found),
+        Expected::OneOf(key, values) => {
+            let stored = line.metrics.get(key).unwrap_or(&Value::Null);
+            if !values.iter().any(|value| same(value, stored)) {
+                let message = format!("is {stored}, which the stored answers cannot give");
+                found.push(Difference::new(format!("/metrics/{key}"), message));
+            }
+        }
+        Expected::Unknown => {}
+    }
+    found
+}
+
+fn hashes(line: &SampleLine, found: &mut Vec<Difference>) {
+    let prompt = line.arguments.first().and_then(|request| request.get(0)).and_then(Value::as_str);
+    if prompt.is_none_or(|prompt| sha256_hex(prompt) != line.prompt_hash) {
+        found.push(Difference::new("/prompt_hash", "is not the SHA-256 of the first request's context"));
+    }
+    if sha256_hex(&target_text(&line.target)) != line.target_hash {
+        found.push(Difference::new("/target_hash", "is not the SHA-256 of the target"));
+    }
+}
+
+fn responses(line: &SampleLine, found: &mut Vec<Difference>) -> Option<Vec<Response>> {
+    if line.resps.len() != line.arguments.len() {
+        let message = format!("has {} answers to {} requests", line.resps.len(), line.arguments.len());
+        found.push(Difference::new("/resps", message));
+        return None;
+    }
+    let read = |(index, entry): (usize, &Value)| Response::from_json(entry).ok_or(index);
+    match line.resps.iter().enumerate().map(read).collect::<Result<Vec<Response>, usize>>() {
+        Ok(responses) => Some(responses),
+        Err(index) => {
+            found.push(Difference::new(format!("/resps/{index}"), "is not an answer: one finite log-likelihood or text"));
+            None
+        }
+    }
+}
+
+/// What the line tells about the row, under the names that tasks read.
+fn known_document(line: &SampleLine) -> Document {
+    let mut document = Document::new();
+    if let Some(target) = line.target.as_str() {
+        document.insert("answer".to_owned(), Value::from(target));
+    }
+    if let Some(prompt) = line.arguments.first().and_then(|request| request.get(0)).and_then(Value::as_str) {
+        document.insert("prompt".to_owned(), Value::from(prompt));
+    }
+    document
+}
+
+fn filtered(task: &dyn Task, document: &Document, responses: &[Response]) -> Map<String, Value> {
+    let through = |filter: &str| -> Value {
+        let one = |response: &Response| match response {
+            Response::Text(answer) => task.filtered(filter, document, answer),
+            // Each entry of `resps` is a list of one answer.
+            other => other.to_json().get(0).cloned().unwrap_or(Value::Null),
+        };
+        responses.iter().map(one).collect()
+    };
+    task.spec().filters.iter().map(|filter| ((*filter).to_owned(), through(filter))).collect()
+}
+
+enum Expected {
+    /// Every metric.
+    Metrics(Map<String, Value>),
+    /// One metric, one of several values.
+    OneOf(&'static str, Vec<Value>),
+    /// The line alone does not say.
+    Unknown,
+}
+
+fn expected_metrics(
+    task: &dyn Task,
+    line: &SampleLine,
+    responses: &[Response],
+    filtered: &Map<String, Value>,
+    document: &Document,
+    chat_template: bool,
+) -> Expected {
+    let spec = task.spec();
+    let right_or_wrong = || vec![Value::from(0.0), Value::from(1.0)];
+    let name = spec.name.trim_start_matches("smoke_");
+    match name {
+        // The right option is in the row.
+        "winogrande" => return Expected::OneOf("acc,none", right_or_wrong()),
+        "truthfulqa_mc2" => return Expected::OneOf("acc,none", shares(responses)),
+        "bbq" => {
+            // A gold answer from 2 on stands for all ways to say that it cannot be known.
+            let (Some(best), Some(gold)) = (best(responses), line.target.as_u64()) else { return Expected::Unknown };
+            let right = if gold >= 2 { best >= 2 } else { best as u64 == gold };
+            return Expected::OneOf("acc,none", vec![Value::from(if right { 1.0 } else { 0.0 })]);
+        }
+        "wikitext" => return Expected::Unknown,
+        _ => {}
+    }
+    let verdicts: Vec<Verdict> = verdicts(line);
+    if spec.generation.is_some() && ["humaneval", "mbpp"].contains(&name) && verdicts.is_empty() {
+        let key = if name == "mbpp" { "pass_at_1,none" } else { "pass@1,create_test" };
+        return Expected::OneOf(key, right_or_wrong());
+    }
+    let delimiter = if chat_template { "" } else { spec.target_delimiter };
+    let Some(item) = item(spec.output, line, delimiter) else { return Expected::Unknown };
+    match task.metrics(&Scoring { document, item: &item, responses, filtered, verdicts: &verdicts }) {
+        Ok(metrics) => Expected::Metrics(metrics),
+        Err(_) => Expected::Unknown,
+    }
+}
+
+fn item(output: OutputKind, line: &SampleLine, delimiter: &str) -> Option<Item> {
+    let text = |request: &Value, index: usize| request.get(index).and_then(Value::as_str).map(str::to_owned);
+    let first = line.arguments.first()?;
+    Some(match output {
+        OutputKind::MultipleChoice => {
+            let choices = line.arguments.iter().map(|request| {
+                let continuation = text(request, 1)?;
+                Some(continuation.strip_prefix(delimiter).map(str::to_owned).unwrap_or(continuation))
+            });
+            let gold = usize::try_from(line.target.as_u64()?).ok()?;
+            Item::Choice { question: String::new(), choices: choices.collect::<Option<_>>()?, gold }
+        }
+        OutputKind::Loglikelihood => Item::Continuation { question: text(first, 0)?, target: text(first, 1)? },
+        OutputKind::LoglikelihoodRolling => Item::Text { text: text(first, 0)? },
+        OutputKind::GenerateUntil => Item::Generation { question: text(first, 0)?, target: line.target.as_str()?.to_owned() },
+    })
+}
+
+/// Verdicts of a coding task's programs, where the line has them: `details.verdicts`, each a word or an object with `verdict`.
+fn verdicts(line: &SampleLine) -> Vec<Verdict> {
+    let list = line.details.as_ref().and_then(|details| details.get("verdicts")).and_then(Value::as_array);
+    let read = |entry: &Value| serde_json::from_value(entry.get("verdict").unwrap_or(entry).clone()).ok();
+    list.and_then(|list| list.iter().map(read).collect()).unwrap_or_default()
+}
+
+fn values(responses: &[Response]) -> Option<Vec<f64>> {
+    let value = |response: &Response| match response {
+        Response::Loglikelihood { value, .. } => Some(*value),
+        _ => None,
+    };
+    responses.iter().map(value).collect()
+}
+
+/// Index of the first of the highest log-likelihoods.
+fn best(responses: &[Response]) -> Option<usize> {
+    let values = values(responses)?;
+    (0..values.len()).reduce(|best, index| if values[index] > values[best] { index } else { best })
+}
+
+/// Shares of probability that the first true answers can have: TruthfulQA lists them before the false ones.
+fn shares(responses: &[Response]) -> Vec<Value> {
+    let Some(values) = values(responses) else { return Vec::new() };
+    let probabilities: Vec<f64> = values.into_iter().map(f64::exp).collect();
+    let total: f64 = probabilities.iter().sum();
+    let mut sum = 0.0;
+    probabilities
+        .iter()
+        .map(|probability| {
+            sum += probability / total;
+            serde_json::Number::from_f64(sum).map_or(Value::Null, Value::Number)
+        })
+        .collect()
+}
+
+fn compare(pointer: &str, expected: &Map<String, Value>, stored: &std::collections::BTreeMap<String, Value>, found: &mut Vec<Difference>) {
+    for (key, value) in expected {
+        match stored.get(key) {
+            None => found.push(Difference::new(format!("{pointer}/{key}"), "is missing")),
+            Some(other) if same(value, other) => {}
+            Some(other) => {
+                found.push(Difference::new(format!("{pointer}/{key}"), format!("is {other}, the stored answers give {value}")));
+            }
+        }
+    }
+    for key in stored.keys().filter(|key| !expected.contains_key(*key)) {
+        found.push(Difference::new(format!("{pointer}/{key}"), "is not a name of this task"));
+    }
+}
+
+/// Equal as JSON, numbers within [`TOLERANCE`].
+pub(super) fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Number(a), Value::Number(b)) => match (a.as_f64(), b.as_f64()) {
+            (Some(a), Some(b)) => close(a, b),
+            _ => a == b,
+        },
+        _ => a == b,
+    }
+}
+
+/// Equal within [`TOLERANCE`].
+pub(super) fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1.0)
+}

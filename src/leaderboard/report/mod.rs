@@ -1,0 +1,153 @@
+//! Reports of runs: Markdown for people, JSON for programs, one self-contained HTML page with plots.
+//!
+//! Pure: runs in, text out, in the same order and with the same bytes whatever order the runs came in.
+
+mod html;
+mod markdown;
+mod svg;
+
+use super::canonical;
+use super::ranking::{RANKED_SUITE, bits_of};
+use super::registry::RunSummary;
+use super::run::{Limit, Run, TaskRecord, TaskStatus};
+use serde::Serialize;
+use std::cmp::Reverse;
+
+/// Version of the format of the report's JSON.
+pub const REPORT_SCHEMA_VERSION: &str = "1.0.0";
+
+/// Runs to report, in a fixed order.
+pub struct Report<'a> {
+    runs: Vec<Reported<'a>>,
+}
+
+/// A run with the path and the digest of its `run.json`.
+pub struct Reported<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// Path of `run.json`, as shown.
+    pub path: String,
+    /// SHA-256 of `run.json`.
+    pub sha256: String,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema_version: &'static str,
+    runs: Vec<RunSummary>,
+}
+
+impl<'a> Report<'a> {
+    /// A report of runs: by model, newest first, least quantized first.
+    #[must_use]
+    pub fn new(mut runs: Vec<Reported<'a>>) -> Self {
+        runs.sort_by(|a, b| order(a.run).cmp(&order(b.run)));
+        Self { runs }
+    }
+
+    /// The JSON form: a summary of each run.
+    ///
+    /// # Errors
+    /// Never for runs that this program read; the type says it because JSON could refuse.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        let runs = self.runs.iter().map(|r| RunSummary::new(r.run, r.path.clone(), r.sha256.clone())).collect();
+        canonical::to_pretty(&Document { schema_version: REPORT_SCHEMA_VERSION, runs })
+    }
+
+    /// The Markdown form.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        markdown::render(&self.runs)
+    }
+
+    /// The HTML form: no script, no outside address, plots as SVG.
+    #[must_use]
+    pub fn to_html(&self) -> String {
+        html::render(&self.runs)
+    }
+}
+
+type Order<'a> = (String, Reverse<chrono::DateTime<chrono::Utc>>, Reverse<u32>, &'a str);
+
+fn order(run: &Run) -> Order<'_> {
+    (run.model.hf_repo.to_lowercase(), Reverse(run.finished_at), Reverse(bits_of(&run.model.quantization.name)), &run.run_id)
+}
+
+/// Why a run is no full result; `None` for a complete run of the ranked suite.
+fn caveat(run: &Run) -> Option<String> {
+    let mut parts = Vec::new();
+    match run.limit {
+        Some(Limit::Documents(number)) => parts.push(format!("preliminary: at most {number} documents of each task")),
+        Some(Limit::Fraction(share)) => parts.push(format!("preliminary: {} % of the documents", share * 100.0)),
+        None if run.suite.name != RANKED_SUITE => parts.push(format!("suite `{}`, never ranked", run.suite.name)),
+        None => {}
+    }
+    parts.extend(run.suite.overrides.iter().map(|option| format!("with {option}")));
+    if run.chat_template {
+        parts.push("with the chat template".to_owned());
+    }
+    let missing: Vec<&str> = run.pillars.iter().filter(|(_, pillar)| pillar.score.is_none()).map(|(name, _)| name.as_str()).collect();
+    if !missing.is_empty() {
+        parts.push(format!("no score for {}", missing.join(", ")));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// `51.23`, or a dash where it is missing.
+fn points(value: Option<f64>) -> String {
+    value.map_or_else(|| "—".to_owned(), |value| format!("{value:.2}"))
+}
+
+/// `51.23 [50.10, 52.36]`.
+fn with_interval(value: Option<f64>, interval: Option<[f64; 2]>) -> String {
+    match (value, interval) {
+        (Some(value), Some([low, high])) => format!("{value:.2} [{low:.2}, {high:.2}]"),
+        (value, _) => points(value),
+    }
+}
+
+fn limit_text(task: &TaskRecord) -> String {
+    if task.n == task.n_total { task.n.to_string() } else { format!("{} of {}", task.n, task.n_total) }
+}
+
+/// What should be said beside a task's score: why there is none, warnings, departures.
+fn remarks(task: &TaskRecord) -> Vec<String> {
+    let mut remarks = Vec::new();
+    match task.status {
+        TaskStatus::Ok => {}
+        TaskStatus::Failed => remarks.push(format!("failed: {}", task.reason.as_deref().unwrap_or("no reason recorded"))),
+        TaskStatus::Invalid => remarks.push(format!("invalid: {}", task.reason.as_deref().unwrap_or("no reason recorded"))),
+    }
+    remarks.extend(task.warnings.iter().map(|warning| warning.message.clone()));
+    remarks.extend(task.subtasks.iter().flat_map(|(name, leaf)| leaf.warnings.iter().map(move |w| format!("{name}: {}", w.message))));
+    remarks.extend(task.deviations.iter().cloned());
+    if task.truncated > 0 {
+        remarks.push(format!("{} requests lost their beginning", task.truncated));
+    }
+    // Fifty-seven subjects that each answer A are one remark, not fifty-seven lines.
+    if remarks.len() > 4 {
+        let more = remarks.len() - 3;
+        remarks.truncate(3);
+        remarks.push(format!("{more} more remarks in run.json"));
+    }
+    remarks
+}
+
+/// `135M`, `1.7B`: the counted size where it is known.
+fn size(run: &Run) -> String {
+    run.model.parameters.measured.map_or_else(|| format!("{} (declared)", run.model.parameters.declared), short_count)
+}
+
+fn short_count(count: u64) -> String {
+    let scaled = |unit: f64| format!("{:.3}", count as f64 / unit).trim_end_matches('0').trim_end_matches('.').to_owned();
+    match count {
+        0..1_000 => count.to_string(),
+        1_000..1_000_000 => format!("{}K", scaled(1e3)),
+        1_000_000..1_000_000_000 => format!("{}M", scaled(1e6)),
+        _ => format!("{}B", scaled(1e9)),
+    }
+}
+
+fn short_revision(run: &Run) -> &str {
+    run.model.revision.get(..8).unwrap_or(&run.model.revision)
+}
