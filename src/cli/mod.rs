@@ -6,7 +6,9 @@ mod detect;
 mod registry;
 mod report;
 mod rescore;
+mod run;
 mod samples;
+mod signals;
 mod verify;
 mod website;
 
@@ -66,6 +68,7 @@ enum Command {
     Samples(samples::SamplesArguments),
     /// Recompute everything published from the artifacts; any difference is named
     Verify(verify::VerifyArguments),
+    Run(run::Arguments),
 }
 
 /// Parses the command line, runs the command, prints an error with its causes, and gives the exit code.
@@ -93,6 +96,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Archive(arguments) => archive::run(&arguments),
         Command::Samples(arguments) => samples::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
     }
 }
 

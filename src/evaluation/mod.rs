@@ -21,6 +21,7 @@ pub use samples::read_samples;
 
 use crate::benchmark::{Limit, Verdict};
 use crate::engine::EngineError;
+use crate::sandbox::Program;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the caller decides about a run.
@@ -66,7 +67,7 @@ pub trait ProgramRunner {
     ///
     /// # Errors
     /// The machine cannot isolate programs as asked, or isolation failed: never a verdict about the program.
-    fn run(&self, programs: &[String]) -> anyhow::Result<Vec<(Verdict, String)>>;
+    fn run(&self, programs: &[Program]) -> anyhow::Result<Vec<(Verdict, String)>>;
 }
 
 /// How a run is watched and stopped.

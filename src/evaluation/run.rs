@@ -16,6 +16,7 @@ use crate::leaderboard::pillars::{PillarSpec, summarise};
 use crate::leaderboard::run::{
     self as artifact, Environment, ModelRecord, RUN_SCHEMA_VERSION, Run, SampleFile, SuiteRecord, TaskRecord, TaskStatus,
 };
+use crate::sandbox::Program;
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -429,7 +430,7 @@ impl Worker<'_> {
     fn scores(&self, task: &dyn Task, answered: &AnsweredLeaf) -> Result<Vec<benchmark::DocumentScore>, RunError> {
         let documents = || answered.built.instances.iter().zip(&answered.responses);
         let failed = |error: benchmark::BenchmarkError| RunError::Task(error.into());
-        let programs: Vec<Vec<String>> = documents()
+        let programs: Vec<Vec<Program>> = documents()
             .map(|(instance, responses)| benchmark::programs(task, instance, responses))
             .collect::<Result<_, _>>()
             .map_err(failed)?;
@@ -444,8 +445,8 @@ impl Worker<'_> {
             .collect()
     }
 
-    fn verdicts(&self, programs: &[Vec<String>]) -> Result<Vec<Verdict>, RunError> {
-        let programs: Vec<String> = programs.iter().flatten().cloned().collect();
+    fn verdicts(&self, programs: &[Vec<Program>]) -> Result<Vec<Verdict>, RunError> {
+        let programs: Vec<Program> = programs.iter().flatten().cloned().collect();
         if programs.is_empty() {
             return Ok(Vec::new());
         }

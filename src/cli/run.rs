@@ -1,0 +1,213 @@
+//! `slm-bench run`: evaluates a submission's model and writes one run folder per declared quantization.
+
+use super::{InvalidInput, Outcome, UsageError, signals};
+use crate::benchmark::{BenchmarkError, Limit};
+use crate::engine::{self, DType, Device, ModelSource};
+use crate::evaluation::{Control, Evaluated, HubDocuments, ModelUnderTest, RunOptions, Verbosity};
+use crate::hub::{Hub, HubConfig, LocalModel, Progress, Weights, facts_of_folder};
+use crate::leaderboard::{ModelRecord, Parameters, TaskStatus, WeightFile, run as artifact};
+use crate::submission::{self, Format, InputKind, Quantization, Submission};
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+/// Evaluate a model: every question is asked, every answer kept, scores written to run.json.
+///
+/// Writes OUTPUT_DIR/<model>/<run-id>/ with run.json and samples/<task>.jsonl.zst for each declared quantization. Data sets and weights come from
+/// the Hugging Face cache and are fetched when missing. Interrupted or killed, the same command with --resume goes on where it was.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The submission, a YAML file (see `slm-bench validate`).
+    #[arg(long, value_name = "FILE")]
+    submission_file: PathBuf,
+    /// Folder for the run folders, such as results/raw.
+    #[arg(long, value_name = "DIR")]
+    output_dir: PathBuf,
+    #[command(flatten)]
+    choice: Choice,
+}
+
+/// What is evaluated and how: shared by the commands that evaluate.
+#[derive(clap::Args)]
+pub(crate) struct Choice {
+    /// Suite: `standard` (ranked), `quick` (fixed subsets, preliminary), `smoke` (built-in items).
+    #[arg(long, default_value = "standard", value_name = "NAME")]
+    pub(crate) suite: String,
+    /// Only these tasks, separated by commas; they may lie outside of the suite.
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub(crate) tasks: Vec<String>,
+    /// Only the tasks of these pillars, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "P,Q")]
+    pub(crate) pillars: Vec<String>,
+    /// Only the first N documents of each (sub)task, or below 1 this share of them. Such a run is preliminary.
+    #[arg(long, value_parser = parse_limit, value_name = "N")]
+    pub(crate) limit: Option<Limit>,
+    /// Few-shot examples instead of the suite's number (tasks that fix theirs keep it).
+    #[arg(long, value_name = "N")]
+    pub(crate) num_fewshot: Option<usize>,
+    /// Most requests in one batch; scores do not depend on it. The engine chooses by itself when it is not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch_size: Option<u32>,
+    /// Where to compute: auto, cpu, cuda, metal.
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: Device,
+    /// Data type of the computation: auto (f32 on the CPU), f32, bf16, f16.
+    #[arg(long, default_value = "auto")]
+    pub(crate) dtype: DType,
+    /// Seed of the few-shot draws (1234 is lm-evaluation-harness's).
+    #[arg(long, default_value_t = 1234)]
+    pub(crate) seed: u64,
+    /// Go on with an unfinished run.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Prompts as conversations, by the model's chat template: a separate, linked row, never a replacement.
+    #[arg(long)]
+    pub(crate) apply_chat_template: bool,
+}
+
+impl Choice {
+    pub(crate) fn options(&self) -> RunOptions {
+        RunOptions {
+            suite: self.suite.clone(),
+            tasks: self.tasks.clone(),
+            pillars: self.pillars.clone(),
+            limit: self.limit,
+            num_fewshot: self.num_fewshot,
+            seed: self.seed,
+            apply_chat_template: self.apply_chat_template,
+            resume: self.resume,
+        }
+    }
+}
+
+fn parse_limit(text: &str) -> Result<Limit, String> {
+    if let Ok(count) = text.parse::<usize>() {
+        return if count == 0 { Err("at least one document is needed".to_owned()) } else { Ok(Limit::Count(count)) };
+    }
+    match text.parse::<f64>() {
+        Ok(share) if 0.0 < share && share < 1.0 => Ok(Limit::Fraction(share)),
+        _ => Err("a whole number of documents, or a share of them between 0 and 1, such as 0.1".to_owned()),
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let submission = read_submission(&arguments.submission_file)?;
+    let hub = Hub::new(&HubConfig::from_env()?)?;
+    let evaluated = evaluate(&submission, &hub, &arguments.choice, &arguments.output_dir)?;
+    for one in &evaluated {
+        print_summary(one);
+    }
+    let complete = evaluated.iter().all(|one| one.run.tasks.values().all(|task| task.status == TaskStatus::Ok));
+    Ok(if complete { Outcome::Done } else { Outcome::Partial })
+}
+
+/// The submission of a file, checked against the schema; its findings are the error.
+pub(crate) fn read_submission(path: &Path) -> anyhow::Result<Submission> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read the submission {}", path.display()))?;
+    let reading = submission::read(&bytes, InputKind::File);
+    if let Some(submission) = reading.submission() {
+        return Ok(submission);
+    }
+    Err(InvalidInput(format!("{} is not a valid submission; `slm-bench validate {0}` lists every finding", path.display())).into())
+}
+
+/// One run per declared quantization.
+pub(crate) fn evaluate(submission: &Submission, hub: &Hub, choice: &Choice, output: &Path) -> anyhow::Result<Vec<Evaluated>> {
+    let options = choice.options();
+    submission.quantizations.iter().map(|quantization| evaluate_one(submission, quantization, hub, choice, &options, output)).collect()
+}
+
+fn evaluate_one(
+    submission: &Submission,
+    quantization: &Quantization,
+    hub: &Hub,
+    choice: &Choice,
+    options: &RunOptions,
+    output: &Path,
+) -> anyhow::Result<Evaluated> {
+    if quantization.format != Format::Safetensors {
+        return Err(UsageError(format!(
+            "the quantization {} has the format {}, and this version evaluates safetensors only",
+            quantization.name,
+            quantization.format.as_str()
+        ))
+        .into());
+    }
+    let local = download(hub, &submission.hf_repo, submission.hf_revision.as_deref())?;
+    let engine_options = engine::Options { device: choice.device, dtype: choice.dtype };
+    let mut model = engine::load(&ModelSource { dir: &local.dir }, &engine_options)?;
+    let about = about(submission, quantization, &local)?;
+    let control = Control { verbosity: Verbosity::Visible, stop: signals::stop_flag() };
+    let mut documents = HubDocuments::new(hub);
+    let now = chrono::Utc::now;
+    crate::evaluation::run(model.as_mut(), &about, &mut documents, None, options, output, &control, &now).map_err(|error| {
+        // A slip in a task's or suite's name is a slip on the command line.
+        match error.downcast_ref::<BenchmarkError>() {
+            Some(BenchmarkError::UnknownTask { .. } | BenchmarkError::UnknownSuite { .. }) => UsageError(format!("{error:#}")).into(),
+            _ => error,
+        }
+    })
+}
+
+/// The model's files on this disk, with a bar on a terminal while they arrive.
+fn download(hub: &Hub, repo: &str, revision: Option<&str>) -> anyhow::Result<LocalModel> {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{msg:<40} {bar:30.cyan/blue} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}") {
+        bar.set_style(style.progress_chars("━╸─"));
+    }
+    let model = hub.download_model(repo, revision, &Weights::Safetensors, &mut |progress: Progress<'_>| {
+        bar.set_message(progress.file.to_owned());
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    });
+    bar.finish_and_clear();
+    Ok(model?)
+}
+
+fn print_summary(evaluated: &Evaluated) {
+    let run = &evaluated.run;
+    println!("{} {} ({})", run.model.hf_repo, run.model.quantization.name, evaluated.folder.display());
+    for (name, task) in &run.tasks {
+        let score = task.valid_score().map_or_else(|| "no score".to_owned(), |score| format!("{score:.2}"));
+        let interval = task.score_ci95.map_or_else(String::new, |[low, high]| format!("[{low:.2}, {high:.2}]"));
+        let remark = task.reason.as_deref().unwrap_or_default();
+        println!("  {name:<24} {score:>9} {interval:<16} n={:<6} {remark}", task.n);
+    }
+    if let Some(score) = run.aggregate.score {
+        println!("  {:<24} {score:>9.2}", "aggregate");
+    }
+}
+
+/// What the artifact says about the model: as submitted, as found on this disk.
+fn about(submission: &Submission, quantization: &Quantization, local: &LocalModel) -> anyhow::Result<ModelUnderTest> {
+    let facts = facts_of_folder(&local.dir, &local.repo, &local.commit).ok();
+    let weights =
+        local.weights().map(|file| WeightFile { file: file.path.clone(), sha256: file.sha256.clone(), bytes: file.bytes }).collect();
+    let digest_of = |name: &str| local.files.iter().find(|file| file.path == name).map(|file| file.sha256.clone());
+    let tokenizer = digest_of("tokenizer.json").with_context(|| format!("{} has no tokenizer.json", local.repo))?;
+    Ok(ModelUnderTest {
+        slug: submission::slug(&submission.hf_repo),
+        record: ModelRecord {
+            hf_repo: submission.hf_repo.clone(),
+            revision: local.commit.clone(),
+            name: submission.name.clone(),
+            family: submission.family.clone(),
+            parameters: Parameters {
+                declared: submission.parameters.to_string(),
+                measured: facts.as_ref().and_then(|facts| facts.safetensors_parameters),
+            },
+            architecture: facts.as_ref().and_then(|facts| facts.model_type()).unwrap_or(&submission.architecture).to_owned(),
+            license: submission.license.clone(),
+            quantization: artifact::Quantization {
+                name: quantization.name.clone(),
+                format: quantization.format.as_str().to_owned(),
+                source: quantization.source.clone().map(String::from),
+            },
+            weights,
+        },
+        tokenizer_sha256: tokenizer,
+        // The template may stand in a file of its own or in the tokenizer's configuration.
+        chat_template_sha256: digest_of("chat_template.jinja").or_else(|| digest_of("tokenizer_config.json")),
+    })
+}
