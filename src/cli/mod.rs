@@ -11,6 +11,7 @@ mod samples;
 mod signals;
 mod verify;
 mod website;
+mod sandbox;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -69,6 +70,11 @@ enum Command {
     /// Recompute everything published from the artifacts; any difference is named
     Verify(verify::VerifyArguments),
     Run(run::Arguments),
+    /// Run one assembled Python test program isolated and print the verdict.
+    Sandbox(sandbox::Options),
+    /// A launcher of isolated processes; speaks to its parent only.
+    #[command(name = crate::sandbox::WORKER_COMMAND, hide = true)]
+    SandboxWorker,
 }
 
 /// Parses the command line, runs the command, prints an error with its causes, and gives the exit code.
@@ -97,6 +103,8 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Samples(arguments) => samples::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Sandbox(options) => sandbox::run(&options),
+        Command::SandboxWorker => Ok(crate::sandbox::serve().map(|()| Outcome::Done)?),
     }
 }
 
