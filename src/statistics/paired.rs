@@ -398,6 +398,34 @@ mod tests {
         assert!(difference(400).unwrap().p_value < 1e-10);
     }
 
+    /// The same bits in debug and release builds and on every machine: published files are compared byte for byte.
+    #[test]
+    fn results_are_the_same_bits_everywhere() {
+        let real: Vec<f64> = (0..200).map(|i| f64::from(i * 37 % 101) / 101.0).collect();
+        let [a, b] = [(7, 11), (5, 13)].map(|(step, modulus)| {
+            let mixed = [answers(step, modulus), real[..40].to_vec()].concat();
+            let tasks = vec![
+                TaskSample::new("one", Scale::Percent, vec![Stratum::from_values(&answers(step, modulus))]).unwrap(),
+                TaskSample::new("two", Scale::Balance, vec![Stratum::from_values(&answers(step, modulus + 3))]).unwrap(),
+                TaskSample::new("three", Scale::Percent, vec![Stratum::from_values(&real), Stratum::from_values(&mixed)]).unwrap(),
+            ];
+            vec![PillarSample::new(35.0, tasks).unwrap()]
+        });
+        let aggregate = super::super::estimate_scores(&a, RESAMPLING).aggregate.unwrap();
+        let comparison = compare_models(&a, &b, RESAMPLING).unwrap().aggregate.unwrap();
+        let (scores, difference) = (aggregate.ci95.unwrap(), comparison.ci95.unwrap());
+        let figures = [scores.low, scores.high, aggregate.stderr.unwrap(), difference.low, difference.high, comparison.p_value];
+        let expected = [
+            54.018_064_547_584_245,
+            70.449_710_927_631_61,
+            6.002_152_293_368_297,
+            -7.812_862_243_241_989,
+            17.707_608_846_849_35,
+            0.324_930_802_459_332_37,
+        ];
+        assert_eq!(figures.map(f64::to_bits), expected.map(f64::to_bits), "{figures:?}");
+    }
+
     /// Different questions are refused by name.
     #[test]
     fn unpaired_models_are_refused() {
