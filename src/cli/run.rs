@@ -1,12 +1,12 @@
 //! `slm-bench run`: evaluates a submission's model and writes one run folder per declared quantization.
 
-use super::{InvalidInput, Outcome, UsageError, signals};
+use super::{Outcome, UsageError, artifact_files, signals};
 use crate::benchmark::{BenchmarkError, Limit};
 use crate::engine::{self, DType, Device, ModelSource};
 use crate::evaluation::{Control, Evaluated, HubDocuments, ModelUnderTest, RunOptions, Verbosity};
 use crate::hub::{Hub, HubConfig, LocalModel, Progress, Weights, facts_of_folder};
 use crate::leaderboard::{ModelRecord, Parameters, TaskStatus, WeightFile, run as artifact};
-use crate::submission::{self, Format, InputKind, Quantization, Submission};
+use crate::submission::{self, Format, Quantization, Submission};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -92,7 +92,7 @@ fn parse_limit(text: &str) -> Result<Limit, String> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
-    let submission = read_submission(&arguments.submission_file)?;
+    let submission = artifact_files::read_submission(&arguments.submission_file)?;
     let hub = Hub::new(&HubConfig::from_env()?)?;
     let evaluated = evaluate(&submission, &hub, &arguments.choice, &arguments.output_dir)?;
     for one in &evaluated {
@@ -100,16 +100,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     }
     let complete = evaluated.iter().all(|one| one.run.tasks.values().all(|task| task.status == TaskStatus::Ok));
     Ok(if complete { Outcome::Done } else { Outcome::Partial })
-}
-
-/// The submission of a file, checked against the schema; its findings are the error.
-pub(crate) fn read_submission(path: &Path) -> anyhow::Result<Submission> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read the submission {}", path.display()))?;
-    let reading = submission::read(&bytes, InputKind::File);
-    if let Some(submission) = reading.submission() {
-        return Ok(submission);
-    }
-    Err(InvalidInput(format!("{} is not a valid submission; `slm-bench validate {0}` lists every finding", path.display())).into())
 }
 
 /// One run per declared quantization.
