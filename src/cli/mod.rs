@@ -9,6 +9,7 @@ mod rescore;
 mod run;
 mod samples;
 mod signals;
+mod validate;
 mod verify;
 mod website;
 mod sandbox;
@@ -75,6 +76,7 @@ enum Command {
     /// A launcher of isolated processes; speaks to its parent only.
     #[command(name = crate::sandbox::WORKER_COMMAND, hide = true)]
     SandboxWorker,
+    Validate(validate::Arguments),
 }
 
 /// Parses the command line, runs the command, prints an error with its causes, and gives the exit code.
@@ -105,6 +107,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Sandbox(options) => sandbox::run(&options),
         Command::SandboxWorker => Ok(crate::sandbox::serve().map(|()| Outcome::Done)?),
+        Command::Validate(arguments) => validate::run(&arguments),
     }
 }
 

@@ -51,6 +51,15 @@ pub(super) struct Draft {
 /// Fields of older submissions, accepted without effect.
 const OLD_FIELDS: &[&str] = &["submitted_date", "context_window", "testing", "skip_quantization", "quick_test"];
 
+/// A number that the schema takes for whole, `8.192e3` included.
+fn whole_number(text: &str) -> Option<u64> {
+    let text = text.trim_start_matches('+');
+    text.parse().ok().or_else(|| {
+        let number: f64 = text.parse().ok()?;
+        format!("{number:.0}").parse().ok().filter(|_| number.fract() == 0.0)
+    })
+}
+
 /// Reads fields of one mapping, leaving out those that the schema found wrong.
 struct Reader<'a> {
     node: &'a Node,
@@ -89,7 +98,7 @@ impl Draft {
             hf_revision: reader.text("hf_revision"),
             parameters: reader.parsed("parameters", |text| Parameters::try_from(text).ok()),
             architecture: reader.text("architecture"),
-            context_length: reader.parsed("context_length", |text| text.trim_start_matches('+').parse().ok()),
+            context_length: reader.parsed("context_length", |text| whole_number(&text)),
             license: reader.text("license"),
             categories: reader.entry("categories").map(|(entry, field)| categories(entry, field, wrong)),
             categories_complete: !wrong.iter().any(|field| field.starts_with("model.categories")),

@@ -84,6 +84,13 @@ pub fn read(input: &[u8], kind: InputKind) -> Reading {
 
 fn read_text(kind: InputKind, findings: &mut Findings) -> Option<Draft> {
     let block = extract::extract(kind, findings)?;
+    if kind == InputKind::File
+        && let Some(line) = block.lines().iter().position(|line| line.starts_with("```"))
+    {
+        let help = "give a file that holds the YAML alone; for the text of an issue use `--issue`";
+        findings.error(Code::YamlSyntax, None, block.span(line, 0, usize::MAX), "this is Markdown, not YAML", help);
+        return None;
+    }
     let bytes: usize = block.lines().iter().map(|line| line.len() + 1).sum();
     if bytes > MAX_YAML_BYTES + 1 {
         let help = "a submission needs about one kilobyte; remove what does not belong to it";
@@ -109,7 +116,7 @@ fn decode(input: &[u8], kind: InputKind) -> Result<&str, Findings> {
     };
     if input.len() > limit {
         let mut findings = Findings::new(SourceText::new(""));
-        let message = format!("the input has {} bytes; at most {limit} are read", input.len());
+        let message = format!("the input is larger than {limit} bytes, the most that is read");
         findings.error(
             Code::TooLarge,
             None,
@@ -155,6 +162,11 @@ impl Reading {
     #[must_use]
     pub fn check(mut self, context: &Context<'_>) -> Report {
         rules::apply(&self.draft, context, &mut self.findings);
+        if !self.findings.has_errors() && self.draft.submission().is_none() {
+            // The schema and the typed form agree by design; should they ever differ, the answer is no.
+            let help = "compare every field with models/submissions/template.yml";
+            self.findings.error(Code::BadValue, Some("model"), Span::START, "a required field could not be read", help);
+        }
         report::build(&self.draft, context, &self.findings)
     }
 }

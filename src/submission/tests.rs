@@ -260,6 +260,7 @@ fn fixtures() -> Vec<Fixture> {
         // YAML.
         fixture(good_with("name: Smol", "name: a: Smol"), Error, C::YamlSyntax, ":"),
         fixture(good_with("name: Smol", "name: \"Smol"), Error, C::YamlSyntax, ""),
+        fixture(format!("# My model\n```yaml\n{GOOD}```"), Error, C::YamlSyntax, "```yaml"),
         fixture(format!("model: {}", "[".repeat(60_000)), Error, C::YamlDepth, "["),
         fixture(format!("model: [{}]", "1,".repeat(5_000)), Error, C::YamlSize, "1"),
         fixture(good_with("name: Smol", "name: &a Smol"), Error, C::YamlAnchor, ""),
@@ -295,6 +296,7 @@ fn fixtures() -> Vec<Fixture> {
         fixture(good_with(&format!("hf_revision: {COMMIT}"), "hf_revision: refs/pr/1"), Error, C::BadValue, "refs/pr/1"),
         fixture(good_with("smollm2-135m.Q8_0.gguf", "../smollm2-135m.Q8_0.gguf"), Error, C::BadValue, ""),
         fixture(good_with("135M\n  arch", "1.7\n  arch"), Error, C::BadValue, "1.7"),
+        fixture(good_with("135M\n  arch", "0.0001K\n  arch"), Error, C::BadValue, "0.0001K"),
         fixture(good_with("format: safetensors", "format: onnx"), Error, C::NotOneOf, "onnx"),
         fixture(good_with("  submitted_by", "  categories: [resoning]\n  submitted_by"), Error, C::NotOneOf, "resoning"),
         fixture(good_with("name: SmolLM2-135M", &format!("name: {}", "x".repeat(97))), Error, C::TooLong, ""),
@@ -338,6 +340,14 @@ fn fixtures() -> Vec<Fixture> {
         in_world(world_with(|facts| facts.gated = GatedAccess::GatedWithAccess), Error, C::RepositoryGated, repo),
         in_world(
             World { allow_gated: true, ..world_with(|facts| facts.gated = GatedAccess::GatedWithoutAccess) },
+            Error,
+            C::RepositoryGated,
+            repo,
+        ),
+        in_world(
+            world_with(|facts| {
+                (facts.gated, facts.config, facts.safetensors_parameters) = (GatedAccess::GatedWithoutAccess, None, None);
+            }),
             Error,
             C::RepositoryGated,
             repo,
@@ -406,6 +416,9 @@ fn every_rule_finds_its_fixture() {
         assert_eq!(report.valid, report.findings.iter().all(|finding| finding.severity != Severity::Error));
         let alone = fixture.expected.0 == Severity::Error || found.code == Code::MoreFindings;
         assert_eq!(alone, !report.valid, "only the fixture's own fault:\n{shown}");
+        if found.code == Code::RepositoryGated {
+            assert_eq!(report.count(Severity::Error), 1, "nothing is said about contents that cannot be seen:\n{shown}");
+        }
         seen.insert(found.code);
     }
     let missing: Vec<_> = Code::ALL.iter().filter(|code| !seen.contains(code)).collect();
@@ -456,6 +469,10 @@ fn yaml_does_not_reinterpret_texts() {
     assert_eq!((submission.name.as_str(), submission.family.as_str()), ("1.10", "yes"));
     assert_eq!((submission.version.as_deref(), submission.hf_revision.as_deref()), (Some("1.0"), Some("1234567e10")));
     assert_eq!(submission.submitted_by, "0o17");
+    for number in ["8192", "+8192", "8192.0", "8.192e3"] {
+        let text = GOOD.replace("8192", number);
+        assert_eq!(offline(&text, InputKind::File).submission.unwrap().context_length, Some(8192), "{number}");
+    }
     let again = offline(&submission.to_yaml().unwrap(), InputKind::File).submission;
     assert_eq!(again, Some(submission));
 }
@@ -857,7 +874,7 @@ mod hostile {
 
         /// Licences, sizes and people: whatever a field holds, the answer is a finding or a submission that keeps it.
         #[test]
-        fn values_are_kept_or_refused(name in "[ -~]{1,40}", parameters in "[0-9.]{1,8}[KMBx]?") {
+        fn values_are_kept_or_refused(name in "[ -~]{1,40}", parameters in "[0-9]{1,4}(\\.[0-9]{0,7})?[KMBx]?") {
             let quoted = serde_json::to_string(&name).unwrap();
             let text = GOOD.replace("name: SmolLM2-135M", &format!("name: {quoted}")).replace("135M\n  arch", &format!("{parameters}\n  arch"));
             let report = offline(&text, InputKind::File);

@@ -5,7 +5,7 @@ use crate::submission::finding::Code;
 use crate::submission::source::{Findings, shortened};
 
 pub(super) fn check(input: &Input<'_>, findings: &mut Findings) {
-    let Some(facts) = input.facts() else { return };
+    let Some(facts) = input.contents(None) else { return };
     let Some(repo) = &input.draft.hf_repo else { return };
     let field = Some(repo.field.as_str());
     let Some(configuration) = facts.config.as_ref() else {

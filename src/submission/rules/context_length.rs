@@ -6,7 +6,7 @@ use crate::submission::source::Findings;
 
 pub(super) fn check(input: &Input<'_>, findings: &mut Findings) {
     let Some(declared) = &input.draft.context_length else { return };
-    let Some(configuration) = input.facts().and_then(|facts| facts.config.as_ref()) else { return };
+    let Some(configuration) = input.contents(None).and_then(|facts| facts.config.as_ref()) else { return };
     let window = ["max_position_embeddings", "n_positions", "max_sequence_length"]
         .iter()
         .find_map(|name| configuration.get(name).and_then(serde_json::Value::as_u64));

@@ -17,7 +17,7 @@ mod weights;
 use super::draft::Draft;
 use super::model::{Format, RepositoryReference};
 use super::source::{Findings, Span};
-use crate::hub::ModelFacts;
+use crate::hub::{GatedAccess, ModelFacts};
 
 /// What the hub said about one repository.
 #[derive(Clone, Debug)]
@@ -147,6 +147,15 @@ impl<'a> Input<'a> {
     /// Facts about the model's own repository.
     fn facts(&self) -> Option<&'a ModelFacts> {
         self.context.facts(&self.draft.repository()?)
+    }
+
+    /// Facts about what is in a repository (`None`: the model's own); nothing where the hub lets nobody look inside.
+    fn contents(&self, repository: Option<&RepositoryReference>) -> Option<&'a ModelFacts> {
+        let facts = match repository {
+            Some(repository) => self.context.facts(repository),
+            None => self.facts(),
+        };
+        facts.filter(|facts| !facts.disabled && facts.gated != GatedAccess::GatedWithoutAccess)
     }
 
     /// Whether a quantization is loaded from the repository's safetensors files.

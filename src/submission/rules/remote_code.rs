@@ -6,7 +6,7 @@ use crate::submission::source::Findings;
 
 pub(super) fn check(input: &Input<'_>, findings: &mut Findings) {
     let Some(repo) = &input.draft.hf_repo else { return };
-    let Some(configuration) = input.facts().and_then(|facts| facts.config.as_ref()) else { return };
+    let Some(configuration) = input.contents(None).and_then(|facts| facts.config.as_ref()) else { return };
     let needs_code = match configuration.get("auto_map") {
         None | Some(serde_json::Value::Null) => false,
         Some(serde_json::Value::Object(map)) => !map.is_empty(),

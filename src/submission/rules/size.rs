@@ -31,7 +31,7 @@ pub(super) fn check_declared(input: &Input<'_>, findings: &mut Findings) {
 
 pub(super) fn check_measured(input: &Input<'_>, findings: &mut Findings) {
     let mut compared = Vec::new();
-    if let Some(facts) = input.facts().filter(|_| input.uses_safetensors()) {
+    if let Some(facts) = input.contents(None).filter(|_| input.uses_safetensors()) {
         let repo = input.draft.hf_repo.as_ref();
         let (field, span) = repo.map_or((None, Span::START), |repo| (Some(repo.field.as_str()), repo.span));
         match facts.safetensors_parameters {
@@ -47,11 +47,7 @@ pub(super) fn check_measured(input: &Input<'_>, findings: &mut Findings) {
     }
     for quantization in input.draft.quantizations.iter().filter(|quantization| quantization.has_format(Format::Gguf)) {
         let Some(source) = &quantization.source else { continue };
-        let facts = match &source.value.repository {
-            Some(repository) => input.context.facts(repository),
-            None => input.facts(),
-        };
-        let Some(facts) = facts else { continue };
+        let Some(facts) = input.contents(source.value.repository.as_ref()) else { continue };
         let place = (Some(source.field.as_str()), source.span);
         match facts.gguf_parameters.get(&source.value.path) {
             // Several files of one model agree with each other; one finding is enough.

@@ -22,7 +22,7 @@ fn has_extension(path: &str, extensions: &[&str]) -> bool {
 }
 
 pub(super) fn check(input: &Input<'_>, findings: &mut Findings) {
-    if let Some(facts) = input.facts().filter(|_| input.uses_safetensors()) {
+    if let Some(facts) = input.contents(None).filter(|_| input.uses_safetensors()) {
         safetensors(facts, input, findings);
     }
     for quantization in input.draft.quantizations.iter().filter(|quantization| quantization.has_format(Format::Gguf)) {
@@ -54,11 +54,7 @@ fn safetensors(facts: &ModelFacts, input: &Input<'_>, findings: &mut Findings) {
 
 fn gguf(quantization: &DraftQuantization, input: &Input<'_>, findings: &mut Findings) {
     let Some(source) = &quantization.source else { return };
-    let facts = match &source.value.repository {
-        Some(repository) => input.context.facts(repository),
-        None => input.facts(),
-    };
-    let Some(facts) = facts else { return };
+    let Some(facts) = input.contents(source.value.repository.as_ref()) else { return };
     if facts.files.iter().any(|file| file.path == source.value.path) {
         return;
     }

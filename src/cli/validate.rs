@@ -1,0 +1,170 @@
+//! `validate`: everything that is to be said about a submission, at once.
+
+use super::{Outcome, UsageError};
+use crate::benchmark::suites::Suite;
+use crate::engine::architectures;
+use crate::hub::{GgufFiles, Hub, HubConfig, HubError, ModelFacts};
+use crate::leaderboard::Registry;
+use crate::submission::{
+    self, Context, Evaluated, HubAnswers, InputKind, LoadableArchitecture, MAX_ISSUE_BYTES, Reading, RepositoryAnswer, RepositoryReference,
+};
+use anyhow::Context as _;
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Check a submission: all findings at once, each with its place and the remedy.
+///
+/// Reads YAML, or with --issue the text of an issue that holds it. The hub is asked about the repository; its variables (HF_ENDPOINT,
+/// HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN, …) are honoured, and no weights are downloaded.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Exit codes: 0 valid (with --no-hub: as far as checked); 1 invalid; 2 wrong usage; 3 the hub did not answer and the rest is valid: try again."
+)]
+pub struct Arguments {
+    /// The file; `-` reads standard input.
+    file: PathBuf,
+    /// The file is the text of an issue: Markdown with the YAML in a code block.
+    #[arg(long)]
+    issue: bool,
+    /// How the findings are written; `json` follows schemas/validation.schema.json.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Check only what can be said without the hub.
+    #[arg(long)]
+    no_hub: bool,
+    /// The registry: what is already evaluated is not evaluated again.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_hub")]
+    registry: Option<PathBuf>,
+    /// Login of the account that opened the issue, to be compared with `submitted_by`.
+    #[arg(long, value_name = "LOGIN")]
+    author: Option<String>,
+    /// Accept gated repositories that the token can read.
+    #[arg(long)]
+    allow_gated: bool,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// For people, as compilers write.
+    Text,
+    /// For machines.
+    Json,
+    /// For a comment on the issue.
+    Markdown,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A file that cannot be read is wrong usage; a hub that does not answer about an otherwise valid submission is a failure.
+pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let kind = if arguments.issue { InputKind::Issue } else { InputKind::File };
+    let input = read_input(&arguments.file)?;
+    let suite = Suite::named("standard")?;
+    let suite_version = format!("{} {}", suite.name, suite.version);
+    let evaluated = match &arguments.registry {
+        Some(path) => evaluated_in(&read_registry(path)?),
+        None => Vec::new(),
+    };
+    let reading = submission::read(&input, kind);
+    let answers = if arguments.no_hub { None } else { Some(ask(&Hub::new(&HubConfig::from_env()?)?, &reading)) };
+    let loadable = loadable_architectures();
+    let report = reading.check(&Context {
+        hub: answers.as_deref().map_or(HubAnswers::NotAsked, HubAnswers::Asked),
+        allow_gated: arguments.allow_gated,
+        loadable: Some(&loadable),
+        suite_version: &suite_version,
+        evaluated: &evaluated,
+        author: arguments.author.as_deref(),
+    });
+    let mut output = std::io::stdout().lock();
+    let text = match arguments.format {
+        Format::Text => report.to_text(&display_name(&arguments.file), colour_wanted(&output)),
+        Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+        Format::Markdown => report.to_markdown(),
+    };
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("writing the report")?;
+    match report.unchecked.iter().find(|unchecked| unchecked.retry) {
+        _ if !report.valid => Ok(Outcome::Invalid),
+        Some(unchecked) => {
+            Err(anyhow::anyhow!("{}", unchecked.reason).context("the submission could not be checked completely; try again"))
+        }
+        None => Ok(Outcome::Done),
+    }
+}
+
+/// Asks the hub about every repository that a submission names: facts, and the headers of the GGUF files that it names. Blocks.
+#[must_use]
+pub fn ask(hub: &Hub, reading: &Reading) -> Vec<(RepositoryReference, RepositoryAnswer)> {
+    let repositories = reading.repositories().into_iter();
+    repositories
+        .map(|repository| {
+            let answer = match facts(hub, &repository, &reading.gguf_files(&repository)) {
+                Ok(facts) => RepositoryAnswer::Facts(Box::new(facts)),
+                Err(error @ (HubError::NotFound { .. } | HubError::Unauthorized { .. })) => RepositoryAnswer::NotFound(error.to_string()),
+                Err(error) if error.is_about_the_repository() => RepositoryAnswer::Unusable(error.to_string()),
+                Err(error) => RepositoryAnswer::Unreachable(error.to_string()),
+            };
+            (repository, answer)
+        })
+        .collect()
+}
+
+/// The facts, with the headers of those GGUF files that are there: one that is not is for the rules to say.
+fn facts(hub: &Hub, repository: &RepositoryReference, gguf_files: &[String]) -> Result<ModelFacts, HubError> {
+    let facts = hub.model_facts(&repository.repo, repository.revision.as_deref(), GgufFiles::None)?;
+    let present: Vec<String> = gguf_files.iter().filter(|path| facts.files.iter().any(|file| file.path == **path)).cloned().collect();
+    if present.is_empty() {
+        return Ok(facts);
+    }
+    hub.model_facts(&repository.repo, Some(&facts.commit), GgufFiles::Only(&present))
+}
+
+/// What the engine loads, for the rules.
+#[must_use]
+pub fn loadable_architectures() -> Vec<LoadableArchitecture<'static>> {
+    let known = architectures::SUPPORTED.iter();
+    known.map(|known| LoadableArchitecture { model_type: known.model_type, class: known.class }).collect()
+}
+
+/// What a registry proves to be evaluated: complete runs of a whole suite, as the suite defines it.
+#[must_use]
+pub fn evaluated_in(registry: &Registry) -> Vec<Evaluated> {
+    let runs = registry.models.iter().flat_map(|model| model.runs.iter().map(move |run| (model, run)));
+    let whole = runs
+        .filter(|(_, run)| run.limit.is_none() && run.suite.overrides.is_empty() && !run.chat_template && run.aggregate.score.is_some());
+    whole
+        .map(|(model, run)| Evaluated {
+            repo: model.hf_repo.clone(),
+            commit: run.revision.clone(),
+            suite_version: format!("{} {}", run.suite.name, run.suite.version),
+            quantization: run.quantization.name.clone(),
+        })
+        .collect()
+}
+
+fn read_registry(path: &Path) -> anyhow::Result<Registry> {
+    let text = std::fs::read_to_string(path).map_err(|error| UsageError(format!("cannot read {}: {error}", path.display())))?;
+    Registry::parse(&text).with_context(|| format!("reading {}", path.display()))
+}
+
+/// At most one byte more than is accepted: what is larger is refused without being read.
+fn read_input(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut input = Vec::new();
+    let limit = MAX_ISSUE_BYTES as u64 + 1;
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_end(&mut input)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut input))
+    };
+    read.map_err(|error| UsageError(format!("cannot read {}: {error}", display_name(path))))?;
+    Ok(input)
+}
+
+fn display_name(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
+}
+
+fn colour_wanted(output: &impl IsTerminal) -> bool {
+    output.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
