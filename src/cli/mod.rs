@@ -2,17 +2,19 @@
 
 mod archive;
 mod artifact_files;
+mod demo;
 mod detect;
+mod process;
 mod registry;
 mod report;
 mod rescore;
 mod run;
 mod samples;
+mod sandbox;
 mod signals;
 mod validate;
 mod verify;
 mod website;
-mod sandbox;
 
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
@@ -56,6 +58,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Arguments),
+    Run(run::Arguments),
     /// Write a submission YAML from what the hub knows about a model, ready to check and paste.
     Detect(detect::Arguments),
     /// Report runs: Markdown, JSON and a self-contained HTML page
@@ -70,7 +74,6 @@ enum Command {
     Samples(samples::SamplesArguments),
     /// Recompute everything published from the artifacts; any difference is named
     Verify(verify::VerifyArguments),
-    Run(run::Arguments),
     /// Run one assembled Python test program isolated and print the verdict.
     Sandbox(sandbox::Options),
     /// A launcher of isolated processes; speaks to its parent only.
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<Outcome> {
     match command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Detect(arguments) => detect::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
@@ -123,7 +127,8 @@ fn exit_code_of(error: &anyhow::Error) -> u8 {
 
 fn set_up_logging(verbose: u8) {
     let default = match verbose {
-        0 => "warn",
+        // The engine warns about what is meant here (no chat template, no stop strings).
+        0 => "warn,mistralrs_core=error,mistralrs_quant=error",
         1 => "slm_benchmark=info,warn",
         _ => "slm_benchmark=debug,info",
     };

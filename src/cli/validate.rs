@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 #[command(
     after_help = "Exit codes: 0 valid (with --no-hub: as far as checked); 1 invalid; 2 wrong usage; 3 the hub did not answer and the rest is valid: try again."
 )]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The file; `-` reads standard input.
     file: PathBuf,
     /// The file is the text of an issue: Markdown with the YAML in a code block.
@@ -57,7 +57,7 @@ enum Format {
 ///
 /// # Errors
 /// A file that cannot be read is wrong usage; a hub that does not answer about an otherwise valid submission is a failure.
-pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let kind = if arguments.issue { InputKind::Issue } else { InputKind::File };
     let input = read_input(&arguments.file)?;
     let suite = Suite::named("standard")?;
@@ -95,7 +95,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 
 /// Asks the hub about every repository that a submission names: facts, and the headers of the GGUF files that it names. Blocks.
 #[must_use]
-pub fn ask(hub: &Hub, reading: &Reading) -> Vec<(RepositoryReference, RepositoryAnswer)> {
+pub(crate) fn ask(hub: &Hub, reading: &Reading) -> Vec<(RepositoryReference, RepositoryAnswer)> {
     let repositories = reading.repositories().into_iter();
     repositories
         .map(|repository| {
@@ -122,14 +122,14 @@ fn facts(hub: &Hub, repository: &RepositoryReference, gguf_files: &[String]) -> 
 
 /// What the engine loads, for the rules.
 #[must_use]
-pub fn loadable_architectures() -> Vec<LoadableArchitecture<'static>> {
+pub(crate) fn loadable_architectures() -> Vec<LoadableArchitecture<'static>> {
     let known = architectures::SUPPORTED.iter();
     known.map(|known| LoadableArchitecture { model_type: known.model_type, class: known.class }).collect()
 }
 
 /// What a registry proves to be evaluated: complete runs of a whole suite, as the suite defines it.
 #[must_use]
-pub fn evaluated_in(registry: &Registry) -> Vec<Evaluated> {
+pub(crate) fn evaluated_in(registry: &Registry) -> Vec<Evaluated> {
     let runs = registry.models.iter().flat_map(|model| model.runs.iter().map(move |run| (model, run)));
     let whole = runs
         .filter(|(_, run)| run.limit.is_none() && run.suite.overrides.is_empty() && !run.chat_template && run.aggregate.score.is_some());

@@ -4,4 +4,5 @@
 mod git_server;
 mod leaderboard;
 mod publish;
+mod submission;
 mod synthetic;

@@ -107,7 +107,11 @@ fn the_template_names_every_field() {
 fn a_submission_is_checked_against_the_cache() {
     let output = OfflineHub::new().validate(DEMO, &["--format", "json"]);
     let report = json(&output);
-    assert_eq!((output.status.code(), &report["valid"], &report["complete"]), (Some(0), &Value::Bool(true), &Value::Bool(true)), "{report:#}");
+    assert_eq!(
+        (output.status.code(), &report["valid"], &report["complete"]),
+        (Some(0), &Value::Bool(true), &Value::Bool(true)),
+        "{report:#}"
+    );
     assert_eq!((report["measured_parameters"].as_u64(), codes(&report)), (Some(1_262_720), vec![]));
     let schema: Value = serde_json::from_str(slm_benchmark::submission::VALIDATION_SCHEMA).unwrap();
     assert!(jsonschema::is_valid(&schema, &report));
@@ -167,4 +171,16 @@ fn files_are_read_with_care() {
     let output = run(&large);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stdout).contains("too_large"));
+}
+
+/// The page for authors names every finding, and its example is valid.
+#[test]
+fn the_page_for_authors_is_complete() {
+    use slm_benchmark::submission::{Code, InputKind, read};
+    let page = std::fs::read_to_string(root().join("docs/submitting.md")).unwrap();
+    for code in Code::ALL {
+        assert!(page.contains(&format!("`{}`", code.as_str())), "{} is not explained", code.as_str());
+    }
+    let submission = read(page.as_bytes(), InputKind::Issue).submission();
+    assert_eq!(submission.map(|submission| submission.hf_repo).as_deref(), Some("HuggingFaceTB/SmolLM2-135M"));
 }
