@@ -2,6 +2,7 @@
 //!
 //! `cargo test --release --test parity -- --nocapture`; `HF_HUB_CACHE` names the offline hub (default `../shared/hub`),
 //! `SLM_BENCH_GOLDEN` the golden outputs (default `../shared/golden`).
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "where they fail, the test fails")]
 
 mod data;
 mod prompts;

@@ -4,6 +4,7 @@
 //! `SLM_BENCH_GOLDEN` (else `../shared/golden`). Missing data is a failure, never a skip.
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use slm_benchmark::benchmark::python::{self, sha256_hex};
 use slm_benchmark::benchmark::registry::{self, Entry};
 use slm_benchmark::benchmark::{
@@ -11,6 +12,7 @@ use slm_benchmark::benchmark::{
     build, programs, score,
 };
 use slm_benchmark::engine::ChatMessage;
+use slm_benchmark::hub::{Hub, HubConfig};
 use slm_benchmark::statistics::PythonRandom;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -34,57 +36,26 @@ fn read_json(path: &Path) -> Value {
 }
 
 /// Dataset rows of the offline hub, read once.
-struct Hub {
+struct Rows {
+    hub: Hub,
     cache: PathBuf,
-    rows: HashMap<(String, String, String), Vec<Document>>,
+    splits: HashMap<(String, String, String), Vec<Document>>,
 }
 
-impl Hub {
+impl Rows {
     fn new() -> Self {
-        Self { cache: data_folder("HF_HUB_CACHE", "hub"), rows: HashMap::new() }
+        let cache = data_folder("HF_HUB_CACHE", "hub");
+        Self { hub: Hub::new(&HubConfig::offline(&cache)).unwrap(), cache, splits: HashMap::new() }
     }
 
-    fn rows(&mut self, task: &dyn Task, split: &str) -> Vec<Document> {
+    fn of(&mut self, task: &dyn Task, split: &str) -> Vec<Document> {
         let Location::Hub { repo, config } = &task.spec().dataset.location else {
             panic!("{} is built in", task.spec().name);
         };
-        let key = (repo.clone(), config.clone(), split.to_owned());
-        let cache = &self.cache;
-        self.rows.entry(key).or_insert_with(|| parquet_rows(cache, repo, config, split)).clone()
+        let read =
+            || self.hub.dataset_split(repo, Some(config), split, None).unwrap_or_else(|error| panic!("{repo} {config}: {error}")).rows;
+        self.splits.entry((repo.clone(), config.clone(), split.to_owned())).or_insert_with(read).clone()
     }
-}
-
-/// The rows of a split, without the hub room: values are those of the file.
-fn parquet_rows(cache: &Path, repo: &str, config: &str, split: &str) -> Vec<Document> {
-    use parquet::file::reader::{FileReader, SerializedFileReader};
-    use parquet::record::Field;
-    fn convert(field: &Field) -> Value {
-        match field {
-            Field::Null => Value::Null,
-            Field::Bool(v) => json!(v),
-            Field::Int(v) => json!(v),
-            Field::Long(v) => json!(v),
-            Field::Double(v) => json!(v),
-            Field::Str(v) => json!(v),
-            Field::Group(row) => Value::Object(row.get_column_iter().map(|(n, f)| (n.clone(), convert(f))).collect()),
-            Field::ListInternal(list) => list.elements().iter().map(convert).collect(),
-            other => panic!("{other:?}"),
-        }
-    }
-    let snapshots = cache.join(format!("datasets--{}", repo.replace('/', "--"))).join("snapshots");
-    let snapshot = std::fs::read_dir(&snapshots).unwrap().next().unwrap().unwrap().path();
-    for folder in [config, "data"] {
-        let path = snapshot.join(folder).join(format!("{split}-00000-of-00001.parquet"));
-        if path.exists() {
-            let reader = SerializedFileReader::new(std::fs::File::open(path).unwrap()).unwrap();
-            return reader
-                .get_row_iter(None)
-                .unwrap()
-                .map(|row| row.unwrap().get_column_iter().map(|(n, f)| (n.clone(), convert(f))).collect())
-                .collect();
-        }
-    }
-    panic!("{repo} {config} {split}")
 }
 
 /// Differences found, with where they are; the test fails with the first of them.
@@ -134,7 +105,7 @@ struct GoldenRun<'a> {
 
 #[test]
 fn every_logged_document_is_asked_and_scored_as_the_harness_did() {
-    let mut hub = Hub::new();
+    let mut hub_rows = Rows::new();
     let mut findings = Findings::default();
     let mut folders: Vec<PathBuf> =
         std::fs::read_dir(golden()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
@@ -147,13 +118,13 @@ fn every_logged_document_is_asked_and_scored_as_the_harness_did() {
             .unwrap()
             .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "jsonl"));
         assert_eq!(logs.count(), summary["tasks"].as_object().unwrap().len(), "{model}: every log has its summary");
-        let chat_template = model.ends_with("-chat").then(|| chat_template(&hub.cache, &model));
+        let chat_template = model.ends_with("-chat").then(|| chat_template(&hub_rows.cache, &model));
         for (stem, task_summary) in summary["tasks"].as_object().unwrap() {
             let text = std::fs::read_to_string(folder.join(format!("{stem}.jsonl"))).unwrap();
             let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
             let place = format!("{model}/{stem}");
             let run = GoldenRun { place, summary: task_summary, lines, chat_template: chat_template.clone() };
-            check_run(&run, &mut hub, &mut findings);
+            check_run(&run, &mut hub_rows, &mut findings);
         }
     }
     println!(
@@ -179,7 +150,7 @@ fn render(template: &str, messages: &[ChatMessage]) -> anyhow::Result<String> {
     Ok(minijinja::Environment::new().render_str(template, context)?)
 }
 
-fn check_run(run: &GoldenRun<'_>, hub: &mut Hub, findings: &mut Findings) {
+fn check_run(run: &GoldenRun<'_>, hub_rows: &mut Rows, findings: &mut Findings) {
     let mut of_task: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for line in &run.lines {
         of_task.entry(line["task"].as_str().unwrap()).or_default().push(line);
@@ -187,7 +158,7 @@ fn check_run(run: &GoldenRun<'_>, hub: &mut Hub, findings: &mut Findings) {
     let mut aggregates: BTreeMap<String, Vec<Aggregate>> = BTreeMap::new();
     for (name, lines) in of_task {
         let task = registry::task(name).unwrap_or_else(|error| panic!("{}: {error}", run.place));
-        let built = build_as_logged(run, task.as_ref(), &lines, hub);
+        let built = build_as_logged(run, task.as_ref(), &lines, hub_rows);
         check_definition(run, task.as_ref(), &built, findings);
         let metrics = check_documents(run, task.as_ref(), &built, &lines, findings);
         let combined = aggregate(task.spec(), &metrics.iter().collect::<Vec<_>>()).unwrap();
@@ -204,12 +175,12 @@ fn check_run(run: &GoldenRun<'_>, hub: &mut Hub, findings: &mut Findings) {
     }
 }
 
-fn build_as_logged(run: &GoldenRun<'_>, task: &dyn Task, lines: &[&Value], hub: &mut Hub) -> Built {
+fn build_as_logged(run: &GoldenRun<'_>, task: &dyn Task, lines: &[&Value], hub_rows: &mut Rows) -> Built {
     let spec = task.spec();
     let shots = usize::try_from(run.summary["n_shot"][&spec.name].as_u64().unwrap()).unwrap();
-    let rows = hub.rows(task, &spec.dataset.split);
+    let rows = hub_rows.of(task, &spec.dataset.split);
     let fewshot = match (&spec.dataset.fewshot_split, shots) {
-        (Some(split), 1..) => hub.rows(task, split),
+        (Some(split), 1..) => hub_rows.of(task, split),
         _ => Vec::new(),
     };
     let limit = run.summary["samples"].is_null().then_some(Limit::Count(lines.len()));
@@ -294,12 +265,12 @@ fn check_aggregates(place: &str, ours: &[Aggregate], theirs: &Value, findings: &
 /// The programs of coding tasks are, as one text, what the harness runs: checked on its own cases with the reference solutions.
 #[test]
 fn programs_are_those_that_the_harness_runs() {
-    let mut hub = Hub::new();
+    let mut hub_rows = Rows::new();
     let cases = read_json(&golden().join("code_eval_cases.json"));
     let mut compared = 0;
     for (name, column) in [("humaneval", "canonical_solution"), ("mbpp", "code")] {
         let task = registry::task(name).unwrap();
-        let rows = hub.rows(task.as_ref(), "test");
+        let rows = hub_rows.of(task.as_ref(), "test");
         let options = BuildOptions { num_fewshot: Some(0), ..Default::default() };
         let built = build(task.as_ref(), rows, vec![], &options).unwrap();
         for case in cases["cases"].as_array().unwrap() {
@@ -319,6 +290,84 @@ fn programs_are_those_that_the_harness_runs() {
     }
     println!("{compared} programs compared");
     assert!(compared >= 20, "only {compared} programs were compared");
+}
+
+/// What the harness asks of whole splits of the offline hub: task, few-shot examples, documents, SHA-256 of all documents' hashes (document,
+/// prompt, target), SHA-256 of all texts of all requests. From `build_all_requests` of lm-evaluation-harness 0.4.13.
+#[derive(serde::Deserialize)]
+struct WholeSplit(String, usize, usize, String, String);
+
+#[test]
+fn every_document_of_every_split_is_asked_as_the_harness_does() {
+    let splits: Vec<WholeSplit> = serde_json::from_str(include_str!("whole_splits.json")).unwrap();
+    let mut rows = Rows::new();
+    let mut documents = 0;
+    let mut differences = Vec::new();
+    for WholeSplit(name, shots, size, hash, texts_hash) in &splits {
+        let task = registry::task(name).unwrap();
+        let dataset = &task.spec().dataset;
+        let evaluated = rows.of(task.as_ref(), &dataset.split);
+        let pool = dataset.fewshot_split.as_deref().filter(|_| *shots > 0).map(|split| rows.of(task.as_ref(), split)).unwrap_or_default();
+        let options = BuildOptions { num_fewshot: Some(*shots), ..Default::default() };
+        let built = build(task.as_ref(), evaluated, pool, &options).unwrap();
+        let mut hashes = String::new();
+        let mut texts = Sha256::new();
+        for instance in &built.instances {
+            hashes.extend([&instance.doc_hash, &instance.prompt_hash, &instance.target_hash].map(String::as_str));
+            for request in &instance.requests {
+                let parts = match request {
+                    Request::Loglikelihood(request) => vec![&request.context, &request.continuation],
+                    Request::Rolling(text) => vec![text],
+                    Request::Generation(request) => vec![&request.context],
+                };
+                for part in parts {
+                    texts.update(part.as_bytes());
+                    texts.update([0]);
+                }
+            }
+        }
+        documents += built.instances.len();
+        if built.instances.len() != *size || sha256_hex(&hashes) != *hash || hex::encode(texts.finalize()) != *texts_hash {
+            differences.push(format!("{name} with {shots} examples"));
+        }
+    }
+    println!("{documents} documents of {} whole splits compared with lm-evaluation-harness", splits.len());
+    assert!(documents > 0);
+    assert!(differences.is_empty(), "other requests than the harness's: {}", differences.join(", "));
+}
+
+/// BBQ's scores over whole categories, from made-up answers: log-likelihood −((7·characters + 3·choice + row) mod 11).
+#[test]
+fn bbq_scores_of_whole_categories_equal_the_harness() {
+    let rows = Rows::new();
+    let task = registry::task("bbq").unwrap();
+    for (category, size, expected) in [
+        ("Religion", 1200, [0.444_166_67, 0.768_333_33, 0.12, 0.011_666_67, -0.111_111_11]),
+        ("Age", 3680, [0.445_923_91, 0.781_521_74, 0.110_326_09, 0.001_086_96, 0.059_125_96]),
+        ("Nationality", 3080, [0.440_584_42, 0.777_922_08, 0.103_246_75, 0.005_194_81, 0.053_824_36]),
+    ] {
+        let split = rows.hub.dataset_split("oskarvanderwal/bbq", Some(category), "test", None).unwrap();
+        let built = build(task.as_ref(), split.rows, vec![], &BuildOptions::default()).unwrap();
+        let metrics: Vec<Metrics> = built
+            .instances
+            .iter()
+            .map(|instance| {
+                let Item::Choice { choices, .. } = &instance.item else { panic!("choices") };
+                let made_up = |(index, choice): (usize, &String)| Response::Loglikelihood {
+                    value: -(((7 * choice.chars().count() + 3 * index + instance.doc_id) % 11) as f64),
+                    is_greedy: false,
+                };
+                let responses: Vec<Response> = choices.iter().enumerate().map(made_up).collect();
+                score(task.as_ref(), instance, &responses, &[]).unwrap().metrics
+            })
+            .collect();
+        assert_eq!(metrics.len(), size, "{category}");
+        let aggregates = aggregate(task.spec(), &metrics.iter().collect::<Vec<_>>()).unwrap();
+        for (aggregate, expected) in aggregates.iter().zip(expected) {
+            let value = aggregate.value.unwrap();
+            assert!((value - expected).abs() < 1e-8, "{category}: {} is {value}, not {expected}", aggregate.key);
+        }
+    }
 }
 
 /// The vectors that the task specification carries.
@@ -357,7 +406,7 @@ fn document(value: &Value) -> Document {
     value.as_object().unwrap().clone()
 }
 
-fn built(task: &str, rows: Vec<Value>, pool: impl Iterator<Item = Value>, shots: usize) -> Built {
+fn built(task: &str, rows: &[Value], pool: impl Iterator<Item = Value>, shots: usize) -> Built {
     let options = BuildOptions { num_fewshot: Some(shots), ..Default::default() };
     let pool = pool.map(|row| document(&row)).collect();
     build(registry::task(task).unwrap().as_ref(), rows.iter().map(document).collect(), pool, &options).unwrap()
@@ -376,7 +425,7 @@ fn synthetic_prompts_equal_the_harness() {
         })
     });
     let inputs = vectors["hellaswag"].as_array().unwrap();
-    let hellaswag = built("hellaswag", inputs.iter().map(|case| case["input"].clone()).collect(), pool, 2);
+    let hellaswag = built("hellaswag", &inputs.iter().map(|case| case["input"].clone()).collect::<Vec<_>>(), pool, 2);
     for (instance, case) in hellaswag.instances.iter().zip(inputs) {
         assert_eq!(instance.doc["query"], case["query"]);
         assert_eq!(instance.doc["choices"], case["choices"]);
@@ -389,15 +438,15 @@ fn synthetic_prompts_equal_the_harness() {
             "answer": (1 + i % 2).to_string()
         })
     });
-    let winogrande = built("winogrande", vec![vectors["winogrande"]["input"].clone()], pool, 2);
+    let winogrande = built("winogrande", &[vectors["winogrande"]["input"].clone()], pool, 2);
     assert_eq!(winogrande.instances[0].arguments(), vectors["winogrande"]["requests_2shot"]);
 
     let truthful = json!({ "question": vectors["truthfulqa"]["question"], "mc1_targets": { "choices": ["a"], "labels": [1] } });
-    let truthfulqa = built("truthfulqa_mc1", vec![truthful], std::iter::empty(), 0);
+    let truthfulqa = built("truthfulqa_mc1", &[truthful], std::iter::empty(), 0);
     assert_eq!(truthfulqa.instances[0].prompt_hash, vectors["truthfulqa"]["context_sha256"].as_str().unwrap());
 
     let question = |answer: usize| json!({ "question": "What is 2+2?", "choices": ["1", "2", "3", "4"], "answer": answer });
-    let mmlu = built("mmlu_abstract_algebra", vec![question(3)], (0..5).map(question), 2);
+    let mmlu = built("mmlu_abstract_algebra", &[question(3)], (0..5).map(question), 2);
     assert_eq!(mmlu.instances[0].arguments(), vectors["mmlu"]["requests_2shot"]);
 
     let pool = (0..60).map(|i: usize| {
@@ -406,35 +455,35 @@ fn synthetic_prompts_equal_the_harness() {
         json!({ "question": format!("Q{i}?"), "choices": choices, "answerKey": key })
     });
     let choices = json!({ "text": ["it's 1", "two \"2\"", "3", "4"], "label": ["1", "2", "3", "4"] });
-    let arc = built("arc_easy", vec![json!({ "question": "Which \"one\" is it?", "choices": choices, "answerKey": "3" })], pool, 2);
+    let arc = built("arc_easy", &[json!({ "question": "Which \"one\" is it?", "choices": choices, "answerKey": "3" })], pool, 2);
     assert_eq!(arc.instances[0].arguments(), vectors["arc"]["requests_2shot"]);
     assert_eq!(arc.instances[0].target, vectors["arc"]["gold"]);
 
     let passage = |i: usize| json!({ "passage": format!("Passage {i}."), "question": format!("is {i} even"), "label": i % 2 });
-    let boolq = built("boolq", vec![passage(0)], (0..50).map(passage), 1);
+    let boolq = built("boolq", &[passage(0)], (0..50).map(passage), 1);
     assert_eq!(boolq.instances[0].arguments(), vectors["boolq"]["requests_1shot"]);
 
     let goal = |i: usize| json!({ "goal": format!("G{i}"), "sol1": format!("s1 {i}"), "sol2": format!("s2 {i}"), "label": i % 2 });
-    let piqa = built("piqa", vec![goal(0)], (0..50).map(goal), 1);
+    let piqa = built("piqa", &[goal(0)], (0..50).map(goal), 1);
     assert_eq!(piqa.instances[0].arguments(), vectors["piqa"]["requests_1shot"]);
 
     let rated = |ai: f64, human: f64| json!({ "text": "people from X are nice", "toxicity_ai": ai, "toxicity_human": human });
-    let toxigen = built("toxigen", vec![rated(3.0, 2.6), rated(3.0, 2.5)], std::iter::empty(), 0);
+    let toxigen = built("toxigen", &[rated(3.0, 2.6), rated(3.0, 2.5)], std::iter::empty(), 0);
     assert_eq!(toxigen.instances[0].arguments(), vectors["toxigen"]["requests"]);
     assert_eq!(json!([toxigen.instances[0].target, toxigen.instances[1].target]), vectors["toxigen"]["gold"]);
 
     let text = "In my palm is a clear stone, and inside it is a small ivory statue.";
-    assert_eq!(built("lambada_openai", vec![json!({ "text": text })], std::iter::empty(), 0).instances[0].arguments(), vectors["lambada"]);
+    assert_eq!(built("lambada_openai", &[json!({ "text": text })], std::iter::empty(), 0).instances[0].arguments(), vectors["lambada"]);
     let apples = json!({ "body": "Seven red apples.", "question": "How many apples?", "answer": "9 (apples)" });
-    assert_eq!(built("asdiv", vec![apples], std::iter::empty(), 0).instances[0].arguments(), vectors["asdiv"]);
+    assert_eq!(built("asdiv", &[apples], std::iter::empty(), 0).instances[0].arguments(), vectors["asdiv"]);
 
     let problem = json!({ "Problem": "p", "options": vectors["mathqa"]["options"], "correct": "e" });
-    let mathqa = built("mathqa", vec![problem], std::iter::empty(), 0);
+    let mathqa = built("mathqa", &[problem], std::iter::empty(), 0);
     let Item::Choice { choices, gold: 4, .. } = &mathqa.instances[0].item else { panic!("five choices") };
     assert_eq!(json!(choices), vectors["mathqa"]["choices"]);
 
     let page = json!({ "page": vectors["wikitext"]["page"] });
-    let wikitext = built("wikitext", vec![page], std::iter::empty(), 0);
+    let wikitext = built("wikitext", &[page], std::iter::empty(), 0);
     assert_eq!(wikitext.instances[0].target, vectors["wikitext"]["detok"]);
 }
 
@@ -443,7 +492,7 @@ fn synthetic_prompts_equal_the_harness() {
 fn mbpp_examples_equal_the_harness() {
     let vectors = vectors();
     let task = registry::task("mbpp").unwrap();
-    let pool = Hub::new().rows(task.as_ref(), "prompt");
+    let pool = Rows::new().of(task.as_ref(), "prompt");
     let row = json!({ "task_id": 11, "text": "TEXT.", "code": "", "test_list": ["assert a", "assert b", "assert c"] });
     let built = build(task.as_ref(), vec![document(&row)], pool, &BuildOptions::default()).unwrap();
     let Request::Generation(request) = &built.instances[0].requests[0] else { panic!("a generation") };
@@ -455,9 +504,9 @@ fn mbpp_examples_equal_the_harness() {
 /// GSM8K's prompts over the whole split, the last document included: the draws of 1,319 documents are those of the harness.
 #[test]
 fn gsm8k_prompts_equal_the_harness_to_the_last_document() {
-    let mut hub = Hub::new();
+    let mut hub_rows = Rows::new();
     let task = registry::task("gsm8k").unwrap();
-    let (rows, pool) = (hub.rows(task.as_ref(), "test"), hub.rows(task.as_ref(), "train"));
+    let (rows, pool) = (hub_rows.of(task.as_ref(), "test"), hub_rows.of(task.as_ref(), "train"));
     let built = build(task.as_ref(), rows, pool, &BuildOptions::default()).unwrap();
     for (doc_id, hash) in [
         (0, "32680f263ba83280e98a8a24ceefed10a722a4cdcd9f4d78e93c45d43143ca66"),
