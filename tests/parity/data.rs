@@ -19,9 +19,14 @@ pub(crate) fn golden() -> PathBuf {
     place("SLM_BENCH_GOLDEN", "golden")
 }
 
+/// The offline hub.
+pub(crate) fn hub() -> PathBuf {
+    place("HF_HUB_CACHE", "hub")
+}
+
 /// The newest snapshot of a model in the offline hub.
 pub(crate) fn snapshot(repo: &str) -> PathBuf {
-    let folder = place("HF_HUB_CACHE", "hub").join(format!("models--{}", repo.replace('/', "--")));
+    let folder = hub().join(format!("models--{}", repo.replace('/', "--")));
     let revision = std::fs::read_to_string(folder.join("refs/main")).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     folder.join("snapshots").join(revision.trim())
 }

@@ -1,8 +1,6 @@
 //! Prompts, hashes, requests, per-document metrics and aggregates of every task equal those that lm-evaluation-harness 0.4.13 logged.
-//!
-//! Needs the reference data: dataset rows in `HF_HUB_CACHE` (else `../shared/hub` beside the checkout) and the harness's logs in
-//! `SLM_BENCH_GOLDEN` (else `../shared/golden`). Missing data is a failure, never a skip.
 
+use crate::data::{documents, golden, hub, snapshot, task_files};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use slm_benchmark::benchmark::python::{self, sha256_hex};
@@ -17,19 +15,6 @@ use slm_benchmark::statistics::PythonRandom;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-/// A folder that an environment variable names, else one beside the checkout.
-fn data_folder(variable: &str, default: &str) -> PathBuf {
-    let folder = std::env::var_os(variable)
-        .filter(|value| !value.is_empty())
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(default), PathBuf::from);
-    assert!(folder.is_dir(), "the reference data is missing: {} is no folder; set {variable}", folder.display());
-    folder
-}
-
-fn golden() -> PathBuf {
-    data_folder("SLM_BENCH_GOLDEN", "golden")
-}
-
 fn read_json(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -38,14 +23,12 @@ fn read_json(path: &Path) -> Value {
 /// Dataset rows of the offline hub, read once.
 struct Rows {
     hub: Hub,
-    cache: PathBuf,
     splits: HashMap<(String, String, String), Vec<Document>>,
 }
 
 impl Rows {
     fn new() -> Self {
-        let cache = data_folder("HF_HUB_CACHE", "hub");
-        Self { hub: Hub::new(&HubConfig::offline(&cache)).unwrap(), cache, splits: HashMap::new() }
+        Self { hub: Hub::new(&HubConfig::offline(hub())).unwrap(), splits: HashMap::new() }
     }
 
     fn of(&mut self, task: &dyn Task, split: &str) -> Vec<Document> {
@@ -114,14 +97,12 @@ fn every_logged_document_is_asked_and_scored_as_the_harness_did() {
     for folder in folders {
         let model = folder.file_name().unwrap().to_string_lossy().into_owned();
         let summary = read_json(&folder.join("summary.json"));
-        let logs = std::fs::read_dir(&folder)
-            .unwrap()
-            .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "jsonl"));
-        assert_eq!(logs.count(), summary["tasks"].as_object().unwrap().len(), "{model}: every log has its summary");
-        let chat_template = model.ends_with("-chat").then(|| chat_template(&hub_rows.cache, &model));
-        for (stem, task_summary) in summary["tasks"].as_object().unwrap() {
-            let text = std::fs::read_to_string(folder.join(format!("{stem}.jsonl"))).unwrap();
-            let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let chat_template = model.ends_with("-chat").then(|| chat_template(&model));
+        let files = task_files(&model);
+        assert_eq!(files.len(), summary["tasks"].as_object().unwrap().len(), "{model}: every log has its summary");
+        for (stem, path) in files {
+            let (task_summary, lines) = (&summary["tasks"][&stem], documents(&path));
+            assert!(task_summary.is_object(), "{model}: {stem} has no summary");
             let place = format!("{model}/{stem}");
             let run = GoldenRun { place, summary: task_summary, lines, chat_template: chat_template.clone() };
             check_run(&run, &mut hub_rows, &mut findings);
@@ -139,10 +120,9 @@ fn every_logged_document_is_asked_and_scored_as_the_harness_did() {
 }
 
 /// The chat template of the model that answered, from its tokenizer's configuration.
-fn chat_template(cache: &Path, model: &str) -> String {
-    let repo = format!("models--slm-benchmark--{}", model.replace("demo", "demo-1m"));
-    let snapshot = std::fs::read_dir(cache.join(repo).join("snapshots")).unwrap().next().unwrap().unwrap().path();
-    read_json(&snapshot.join("tokenizer_config.json"))["chat_template"].as_str().unwrap().to_owned()
+fn chat_template(model: &str) -> String {
+    let folder = snapshot(&format!("slm-benchmark/{}", model.replace("demo", "demo-1m")));
+    read_json(&folder.join("tokenizer_config.json"))["chat_template"].as_str().unwrap().to_owned()
 }
 
 fn render(template: &str, messages: &[ChatMessage]) -> anyhow::Result<String> {
