@@ -283,3 +283,36 @@ proptest! {
         prop_assert_eq!(&boards[0], &boards[1]);
     }
 }
+
+/// Prints seconds and memory of folding and ranking many models; the figures in docs/performance.md come from
+/// `cargo test --release --no-default-features --test integration -- --ignored --nocapture many_models`.
+#[test]
+#[ignore = "a measurement, not a verdict"]
+fn many_models_take_linear_time_and_memory() {
+    println!("{:>8} {:>10} {:>10} {:>12} {:>12} {:>14}", "models", "fold s", "derive s", "registry MB", "board MB", "resident MB");
+    for count in [1_000_u32, 2_500, 5_000, 10_000] {
+        let folds: Vec<_> = (0..count)
+            .map(|i| {
+                let recipe = Recipe::new(&format!("lab/model-{i}"), f64::from(i % 997) / 997.0);
+                (recipe.submission(), vec![recipe.summary()])
+            })
+            .collect();
+        let start = std::time::Instant::now();
+        let mut registry = Registry::default();
+        registry.upsert_all(folds);
+        let folded = start.elapsed().as_secs_f64();
+        let start = std::time::Instant::now();
+        let board = board::derive(&registry, &pillars());
+        let derived = start.elapsed().as_secs_f64();
+        let megabytes = |text: String| text.len() as f64 / 1e6;
+        let (registry_size, board_size) = (megabytes(registry.to_json().expect("JSON")), megabytes(board.to_json().expect("JSON")));
+        println!("{count:>8} {folded:>10.3} {derived:>10.3} {registry_size:>12.1} {board_size:>12.1} {:>14.0}", resident_megabytes());
+    }
+}
+
+/// Resident memory of this process, where the system tells it.
+fn resident_megabytes() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
+}

@@ -1,8 +1,10 @@
 //! Promises that hold across rooms.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "where they fail, the test fails")]
 
+mod artifacts;
 mod git_server;
 mod leaderboard;
 mod publish;
 mod submission;
 mod synthetic;
+mod synthetic_samples;

@@ -179,7 +179,7 @@ impl Recipe {
                         version: task.version.clone(),
                         num_fewshot: task.num_fewshot,
                         dataset: format!("data/{name}"),
-                        dataset_revision: task.dataset.as_ref().map(|dataset| dataset.revision.clone()),
+                        dataset_revision: Some("0".repeat(40)),
                         decoding: serde_json::Value::Null,
                     };
                     (name.clone(), identity)

@@ -1,0 +1,538 @@
+//! The commands that work on artifacts, on a repository of thirty runs: registry, website, verify, report, archive, samples.
+
+use crate::synthetic::Recipe;
+use crate::synthetic_samples::{encode, write_run, write_run_json, write_submission};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use slm_benchmark::leaderboard::pillars::summarise;
+use slm_benchmark::leaderboard::run::{Limit, Run, SampleLine, TaskRecord, TaskStatus};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A repository in a temporary folder.
+struct Repository {
+    folder: tempfile::TempDir,
+    runs: Vec<PathBuf>,
+}
+
+fn recipe(model: u32, quantization: &'static str) -> Recipe {
+    Recipe {
+        quantization,
+        suite_version: "1",
+        ability: 0.1 + 0.08 * f64::from(model),
+        measured: 100_000_000 + 10_000_000 * u64::from(model),
+        day: i64::from(model),
+        without: if model == 9 { &["coding"] } else { &[] },
+        limit: (model == 8).then_some(Limit::Documents(4)),
+        ..Recipe::new(&format!("lab/model-{model}"), 0.5)
+    }
+}
+
+impl Repository {
+    /// Models with a run of each quantization; the last two of ten models are preliminary and partial.
+    fn new(models: impl IntoIterator<Item = u32>, quantizations: &[&'static str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut repository = Self { folder, runs: Vec::new() };
+        for model in models {
+            let results = repository.path("results/raw");
+            repository.runs.extend(quantizations.iter().map(|quantization| write_run(&results, &recipe(model, quantization))));
+            let submission = write_submission(&repository.path("models/submissions"), &recipe(model, "FP16"));
+            let results = results.join(recipe(model, "FP16").submission().id);
+            repository.must(&[
+                "registry",
+                "update",
+                "--submission",
+                &text(&submission),
+                "--results",
+                "results/raw",
+                "--registry",
+                "models/registry.json",
+            ]);
+        }
+        if !repository.runs.is_empty() {
+            repository.must(&[
+                "website",
+                "update",
+                "--registry",
+                "models/registry.json",
+                "--output",
+                "website/assets/data/leaderboard.json",
+            ]);
+        }
+        repository
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slm-bench"));
+        command.args(arguments).current_dir(self.folder.path()).env_remove("RUST_LOG").output().expect("the program can be started")
+    }
+
+    /// Runs a command that must succeed, and gives what it printed.
+    #[track_caller]
+    fn must(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {}\n{out}{err}", output.status);
+        out.into_owned()
+    }
+
+    /// `verify` of everything: exit code and output.
+    fn verify(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = self.run(&[&["verify"], arguments].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("the path is text").to_owned()
+}
+
+fn read_json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).expect("the file can be read")).expect("the file is JSON")
+}
+
+fn write_json(path: &Path, value: &Value) {
+    fs::write(path, serde_json::to_string_pretty(value).expect("JSON") + "\n").expect("the file can be written");
+}
+
+/// Changes `run.json` as plain JSON.
+fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
+    let mut value = read_json(path);
+    change(&mut value);
+    write_json(path, &value);
+}
+
+fn set(value: &mut Value, pointer: &str, new: Value) {
+    *value.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} is there")) = new;
+}
+
+/// Changes a sample file and the figures of `run.json` that only count and digest it, as a careful forger would.
+fn forge_samples(run_path: &Path, task: &str, change: impl FnOnce(&mut Vec<SampleLine>)) {
+    let mut run: Run = serde_json::from_value(read_json(run_path)).expect("a run");
+    let path = run_path.with_file_name("samples").join(format!("{task}.jsonl.zst"));
+    let bytes = zstd::decode_all(fs::File::open(&path).expect("the file is there")).expect("zstd");
+    let mut lines: Vec<SampleLine> = bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).expect("a line"))
+        .collect();
+    change(&mut lines);
+    let bytes = encode(&lines);
+    fs::write(&path, &bytes).expect("the file can be written");
+    let sample = run.samples.iter_mut().find(|sample| sample.task == task).expect("the run has the task");
+    sample.sha256 = hex::encode(Sha256::digest(&bytes));
+    sample.n = lines.len() as u64;
+    write_run_json(run_path, &run);
+}
+
+/// Changes a run and everything in it that follows, the id and its folder apart.
+fn forge_run(path: &Path, change: impl FnOnce(&mut Run)) {
+    let mut run: Run = serde_json::from_value(read_json(path)).expect("a run");
+    change(&mut run);
+    (run.pillars, run.aggregate) = summarise(&crate::synthetic::pillars(), &run.tasks);
+    write_run_json(path, &run);
+}
+
+#[test]
+fn an_untouched_repository_of_thirty_runs_verifies_and_the_same_artifacts_give_the_same_bytes() {
+    let repository = Repository::new(0..10, &["FP16", "Q8_0", "Q4_K_M"]);
+    let (code, out) = repository.verify(&[]);
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.starts_with("verified: 30 runs, "), "{out}");
+
+    let board = read_json(&repository.path("website/assets/data/leaderboard.json"));
+    assert_eq!(board["counts"], json!({"ranked": 8, "partial": 1, "preliminary": 1}));
+    assert_eq!(board["models"][0]["quantizations"].as_array().map(Vec::len), Some(2));
+
+    // Folded in another order, under another locale and time zone.
+    let read = |path: &str| fs::read(repository.path(path)).expect("the file is there");
+    let before = (read("models/registry.json"), read("website/assets/data/leaderboard.json"));
+    fs::remove_file(repository.path("models/registry.json")).expect("it is there");
+    for model in [7, 3, 9, 0, 1, 8, 2, 6, 5, 4] {
+        let submission = format!("models/submissions/lab--model-{model}.yml");
+        let results = format!("results/raw/lab--model-{model}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slm-bench"));
+        command.args(["registry", "update", "--submission", &submission, "--results", &results, "--registry", "models/registry.json"]);
+        command.env("LC_ALL", "tr_TR.UTF-8").env("TZ", "Pacific/Kiritimati").current_dir(repository.folder.path());
+        assert!(command.output().expect("the program can be started").status.success());
+    }
+    repository.must(&["website", "update", "--registry", "models/registry.json", "--output", "website/assets/data/leaderboard.json"]);
+    assert!(before == (read("models/registry.json"), read("website/assets/data/leaderboard.json")));
+}
+
+/// What was tampered with, where a difference must be named, and how.
+type Tampering<'a> = (&'a str, &'a str, Box<dyn Fn(&Repository) + 'a>);
+
+#[test]
+fn every_tampering_is_found_and_named() {
+    let repository = Repository::new([0, 1, 8], &["FP16"]);
+    let run = |index: usize| repository.runs[index].clone();
+    let board = "website/assets/data/leaderboard.json";
+    let json_edit = |path: PathBuf, pointer: &'static str, new: Value| -> Box<dyn Fn(&Repository)> {
+        Box::new(move |_: &Repository| edit(&path, |value| set(value, pointer, new.clone())))
+    };
+    let published = |path: &'static str, pointer: &'static str, new: Value| -> Box<dyn Fn(&Repository)> {
+        Box::new(move |repository: &Repository| edit(&repository.path(path), |value| set(value, pointer, new.clone())))
+    };
+    let tamperings: Vec<Tampering<'_>> = vec![
+        ("a task's score", "/tasks/arc_challenge/score is 99.5", json_edit(run(0), "/tasks/arc_challenge/score", json!(99.5))),
+        ("a metric", "/tasks/boolq/metrics/acc,none/value", json_edit(run(0), "/tasks/boolq/metrics/acc,none/value", json!(0.99))),
+        ("a standard error", "/tasks/piqa/score_stderr", json_edit(run(0), "/tasks/piqa/score_stderr", json!(0.01))),
+        ("a pillar's score", "/pillars/math/score", json_edit(run(0), "/pillars/math/score", json!(88.0))),
+        ("the aggregate", "/aggregate/score", json_edit(run(0), "/aggregate/score", json!(77.0))),
+        ("the aggregate's interval", "/aggregate/ci95/0", json_edit(run(0), "/aggregate/ci95/0", json!(1.0))),
+        (
+            "an mmlu subject",
+            "/tasks/mmlu/subtasks/mmlu_anatomy/score",
+            json_edit(run(0), "/tasks/mmlu/subtasks/mmlu_anatomy/score", json!(100.0)),
+        ),
+        (
+            "an mmlu group",
+            "/tasks/mmlu/groups/mmlu_stem/metrics",
+            json_edit(run(0), "/tasks/mmlu/groups/mmlu_stem/metrics/acc,none/value", json!(1.0)),
+        ),
+        ("the chance level", "/tasks/mathqa/chance_corrected", json_edit(run(0), "/tasks/mathqa/chance", json!(0.0))),
+        ("the seed", "/seed", json_edit(run(0), "/seed", json!(7))),
+        ("a weight file's digest", "/model/weights", json_edit(run(0), "/model/weights/0/sha256", json!("0".repeat(64)))),
+        ("the quantization", "/model/quantization/name", json_edit(run(0), "/model/quantization/name", json!("FP32"))),
+        ("the number of examples", "/tasks/winogrande/num_fewshot", json_edit(run(0), "/tasks/winogrande/num_fewshot", json!(0))),
+        ("a data set's commit", "/tasks/hellaswag/dataset", json_edit(run(0), "/tasks/hellaswag/dataset/revision", json!("1".repeat(40)))),
+        ("the task's version", "/tasks/gsm8k/version", json_edit(run(0), "/tasks/gsm8k/version", json!("2.0"))),
+        ("the ranked metric", "/tasks/hellaswag/primary_metric", json_edit(run(0), "/tasks/hellaswag/primary_metric", json!("acc,none"))),
+        ("the limit taken away", "/limit is no limit", json_edit(run(2), "/limit", Value::Null)),
+        (
+            "a limited run presented as full, its id recomputed",
+            "but the run says that it has no limit",
+            Box::new(|_| {
+                forge_run(&run(2), |run| {
+                    run.limit = None;
+                    run.identity.limit = None;
+                    run.run_id = run.identity.run_id();
+                });
+            }),
+        ),
+        (
+            "a failing task deleted",
+            "/pillars/math",
+            Box::new(|_| {
+                forge_run(&run(0), |run| {
+                    run.tasks.insert("gsm8k".to_owned(), TaskRecord::without_score(TaskStatus::Failed, "timed out"));
+                });
+                edit(&run(0), |value| {
+                    value["tasks"].as_object_mut().expect("tasks").remove("gsm8k");
+                });
+            }),
+        ),
+        (
+            "a failed task given a score",
+            "/tasks/gsm8k/score is a number, but the task has no valid result",
+            Box::new(|_| {
+                edit(&run(0), |value| set(value, "/tasks/gsm8k/status", json!("failed")));
+            }),
+        ),
+        (
+            "sample files swapped between runs",
+            "/sha256",
+            Box::new(|_| {
+                let file = "samples/boolq.jsonl.zst";
+                fs::copy(run(1).with_file_name(file), run(0).with_file_name(file)).expect("the file is there");
+            }),
+        ),
+        (
+            "a sample file deleted",
+            "samples/toxigen.jsonl.zst does not exist",
+            Box::new(|_| fs::remove_file(run(0).with_file_name("samples/toxigen.jsonl.zst")).expect("the file is there")),
+        ),
+        (
+            "a file added",
+            "does not list samples/extra.jsonl.zst",
+            Box::new(|_| fs::write(run(0).with_file_name("samples/extra.jsonl.zst"), b"").expect("the folder is there")),
+        ),
+        (
+            "a sample file cut short",
+            "arc_challenge.jsonl.zst: /0 the file is damaged",
+            Box::new(|_| {
+                let path = run(0).with_file_name("samples/arc_challenge.jsonl.zst");
+                let bytes = fs::read(&path).expect("the file is there");
+                fs::write(&path, &bytes[..bytes.len() / 2]).expect("the file can be written");
+            }),
+        ),
+        (
+            "a wrong answer counted as right, digests adjusted",
+            "arc_challenge.jsonl.zst: /",
+            Box::new(|_| {
+                forge_samples(&run(0), "arc_challenge", |lines| {
+                    for line in lines {
+                        line.metrics.insert("acc_norm,none".to_owned(), json!(1.0));
+                    }
+                });
+            }),
+        ),
+        (
+            "answers changed, digests adjusted",
+            "/tasks/boolq/metrics",
+            Box::new(|_| {
+                forge_samples(&run(0), "boolq", |lines| {
+                    for line in lines.iter_mut() {
+                        line.metrics.insert("acc,none".to_owned(), json!(1.0));
+                    }
+                });
+            }),
+        ),
+        (
+            "a generated answer changed",
+            "gsm8k.jsonl.zst: /0/filtered_resps/flexible-extract",
+            Box::new(|_| forge_samples(&run(0), "gsm8k", |lines| lines[0].resps[0] = json!(["#### 12345"]))),
+        ),
+        (
+            "a log-likelihood that is no number",
+            "piqa.jsonl.zst: /0/resps/0 is not an answer",
+            Box::new(|_| forge_samples(&run(0), "piqa", |lines| lines[0].resps[0] = json!([[null, false]]))),
+        ),
+        (
+            "a question changed",
+            "mathqa.jsonl.zst: /0/prompt_hash",
+            Box::new(|_| forge_samples(&run(0), "mathqa", |lines| lines[0].arguments[0][0] = json!("an easier question"))),
+        ),
+        (
+            "the target changed",
+            "piqa.jsonl.zst: /1/target_hash",
+            Box::new(|_| forge_samples(&run(0), "piqa", |lines| lines[1].target = json!(1 - lines[1].target.as_u64().unwrap_or(0).min(1)))),
+        ),
+        (
+            "the wrong answers left out",
+            "/samples/",
+            Box::new(|_| forge_samples(&run(0), "mbpp", |lines| lines.retain(|line| line.metrics["pass_at_1,none"] == json!(1.0)))),
+        ),
+        (
+            "a right answer counted twice",
+            "bbq.jsonl.zst: /1/doc_id",
+            Box::new(|_| {
+                forge_samples(&run(0), "bbq", |lines| {
+                    lines[1] = lines[0].clone();
+                });
+            }),
+        ),
+        (
+            "a run moved to another model",
+            "belongs in the folder lab--model-0",
+            Box::new(|_| {
+                let folder = run(0).parent().expect("a folder").to_owned();
+                let target = run(1).parent().and_then(Path::parent).expect("a folder").join(folder.file_name().expect("a name"));
+                fs::rename(folder, target).expect("the folder can be moved");
+            }),
+        ),
+        ("the registry's score", "/models/1/aggregate_score", published("models/registry.json", "/models/1/aggregate_score", json!(99.0))),
+        ("the registry's rank", "/models/0/rank", published("models/registry.json", "/models/0/rank", json!(5))),
+        ("the registry's date", "/models/0/date_added", published("models/registry.json", "/models/0/date_added", json!("2020-01-01"))),
+        (
+            "a submission's licence in the registry",
+            "/models/0/license",
+            published("models/registry.json", "/models/0/license", json!("mit")),
+        ),
+        (
+            "a row taken out of the registry",
+            "is of lab/model-1, which the registry does not have",
+            Box::new(|repository| {
+                edit(&repository.path("models/registry.json"), |value| {
+                    value["models"].as_array_mut().expect("models").remove(1);
+                });
+            }),
+        ),
+        (
+            "an invented row in the registry",
+            "/models/3/aggregate_score is 99",
+            Box::new(|repository| {
+                edit(&repository.path("models/registry.json"), |value| {
+                    let models = value["models"].as_array_mut().expect("models");
+                    let mut row = models[0].clone();
+                    row["id"] = json!("lab--model-z");
+                    row["hf_repo"] = json!("lab/model-z");
+                    row["aggregate_score"] = json!(99.0);
+                    models.push(row);
+                });
+            }),
+        ),
+        (
+            "the leaderboard's score",
+            "leaderboard.json: /models/0/aggregate/score",
+            published(board, "/models/0/aggregate/score", json!(99.0)),
+        ),
+        ("the leaderboard's rank", "leaderboard.json: /models/1/rank", published(board, "/models/1/rank", json!(1))),
+        ("a pillar's weight", "leaderboard.json: /pillars/0/weight", published(board, "/pillars/0/weight", json!(50.0))),
+        ("a badge", "leaderboard.json: /models/0/badges", published(board, "/models/0/badges", json!(["Safety-Preferred"]))),
+        (
+            "a row taken out of the leaderboard",
+            "leaderboard.json: /models has 2 elements, follows with 3",
+            Box::new(|repository| {
+                edit(&repository.path(board), |value| {
+                    value["models"].as_array_mut().expect("models").pop();
+                });
+            }),
+        ),
+    ];
+    assert!(tamperings.len() >= 15);
+    let clean = snapshot(repository.folder.path());
+    let mut missed = Vec::new();
+    for (what, expected, tamper) in &tamperings {
+        tamper(&repository);
+        let (code, out) = repository.verify(&[]);
+        if code != Some(1) || !out.contains(expected) {
+            missed.push(format!("{what}: exit code {code:?}, expected `{expected}` in\n{}", out.chars().take(1500).collect::<String>()));
+        }
+        restore(repository.folder.path(), &clean);
+    }
+    assert!(missed.is_empty(), "{} of {} not named:\n{}", missed.len(), tamperings.len(), missed.join("\n"));
+    let (code, out) = repository.verify(&[]);
+    assert_eq!(code, Some(0), "{out}");
+}
+
+/// Every file below a folder.
+fn snapshot(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder can be listed") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                files.insert(path.clone(), fs::read(&path).expect("the file can be read"));
+            }
+        }
+    }
+    files
+}
+
+fn restore(root: &Path, clean: &BTreeMap<PathBuf, Vec<u8>>) {
+    let now = snapshot(root);
+    for path in now.keys().filter(|path| !clean.contains_key(*path)) {
+        fs::remove_file(path).expect("the file can be removed");
+    }
+    for (path, bytes) in clean {
+        if now.get(path) != Some(bytes) {
+            fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be made");
+            fs::write(path, bytes).expect("the file can be written");
+        }
+    }
+}
+
+/// No result is an error, and nothing is written: the original published zeros and exit code 0.
+#[test]
+fn without_results_nothing_is_published() {
+    let repository = Repository::new([], &[]);
+    let submission = text(&write_submission(&repository.path("models/submissions"), &recipe(0, "FP16")));
+    let before = fs::read(repository.path("models/registry.json")).ok();
+    fs::create_dir_all(repository.path("results/raw")).expect("the folder can be made");
+    let output = repository.run(&[
+        "registry",
+        "update",
+        "--submission",
+        &submission,
+        "--results",
+        "results/raw",
+        "--registry",
+        "models/registry.json",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no run of lab/model-0"));
+    assert_eq!(fs::read(repository.path("models/registry.json")).ok(), before);
+    let output = repository.run(&["report", "--results-dir", "results/raw", "--output", "report.md"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!repository.path("report.md").exists());
+}
+
+/// A run that contradicts itself never enters the registry, and the registry stays as it was.
+#[test]
+fn a_tampered_run_is_not_folded() {
+    let repository = Repository::new([0], &["FP16"]);
+    let before = fs::read(repository.path("models/registry.json")).expect("it is there");
+    edit(&repository.runs[0], |value| set(value, "/aggregate/score", json!(99.0)));
+    let output = repository.run(&[
+        "registry",
+        "update",
+        "--submission",
+        "models/submissions/lab--model-0.yml",
+        "--results",
+        "results",
+        "--registry",
+        "models/registry.json",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/aggregate/score is 99"), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read(repository.path("models/registry.json")).expect("it is there"), before);
+}
+
+#[test]
+fn reports_show_every_run_and_escape_what_authors_wrote() {
+    let repository = Repository::new([], &[]);
+    let hostile = Recipe { name: "<script>alert(1)</script>|](x)".to_owned(), ..recipe(0, "FP16") };
+    write_run(&repository.path("results/raw"), &hostile);
+    write_run(&repository.path("results/raw"), &recipe(9, "FP16"));
+    repository.must(&["report", "--results-dir", "results/raw", "--output", "results/processed/report.md"]);
+    let read = |name: &str| fs::read_to_string(repository.path(name)).expect("the report is there");
+    let (markdown, html) = (read("results/processed/report.md"), read("results/processed/report.html"));
+    assert!(!markdown.contains("<script") && !html.contains("<script"));
+    assert!(markdown.contains("coding | — |"), "a missing pillar is a dash");
+    assert!(html.contains("no score for coding") && html.matches("<svg").count() >= 4);
+    assert!(!html.contains("http://") || html.matches("http://").count() == html.matches("http://www.w3.org/2000/svg").count());
+    let report = read_json(&repository.path("results/processed/report.json"));
+    assert_eq!(report["runs"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn an_archive_is_made_once_and_lists_its_digests() {
+    let repository = Repository::new([0], &["FP16"]);
+    let first = repository.must(&["archive", "--results", "results/raw", "--archive-dir", "results/archives"]);
+    let second = repository.must(&["archive", "--results", "results/raw", "--archive-dir", "results/archives"]);
+    assert!(first.contains("1 runs") && second.contains("already there"), "{first}{second}");
+    let snapshots: Vec<PathBuf> =
+        fs::read_dir(repository.path("results/archives")).expect("it is there").map(|e| e.expect("an entry").path()).collect();
+    assert_eq!(snapshots.len(), 1, "nothing unfinished is left: {snapshots:?}");
+    let list = fs::read_to_string(snapshots[0].join("SHA256SUMS")).expect("the list is there");
+    for line in list.lines() {
+        let (digest, file) = line.split_once("  ").expect("digest and path");
+        assert_eq!(hex::encode(Sha256::digest(fs::read(snapshots[0].join(file)).expect("the file is there"))), digest);
+    }
+    let (code, out) = repository.verify(&["--results", &text(&snapshots[0])]);
+    assert_eq!(code, Some(0), "{out}");
+}
+
+#[test]
+fn samples_are_exported_in_the_harness_form() {
+    let repository = Repository::new([0], &["FP16"]);
+    let run = text(repository.runs[0].parent().expect("a folder"));
+    repository.must(&["samples", "export", "--lm-eval", "--run", &run, "--output", "exported", "--tasks", "gsm8k,mmlu_anatomy"]);
+    let file = |task: &str| {
+        let found = fs::read_dir(repository.path("exported")).expect("it is there").map(|e| e.expect("an entry").path());
+        let path = found.into_iter().find(|path| text(path).contains(&format!("samples_{task}_"))).expect("the task's file");
+        fs::read_to_string(path)
+            .expect("it can be read")
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect::<Vec<Value>>()
+    };
+    let gsm8k = file("gsm8k");
+    assert_eq!(gsm8k.len(), 16, "one line for each document and filter");
+    assert_eq!((&gsm8k[0]["filter"], &gsm8k[8]["filter"]), (&json!("strict-match"), &json!("flexible-extract")));
+    assert_eq!(gsm8k[0]["metrics"], json!(["exact_match"]));
+    assert!(gsm8k[0]["exact_match"].is_number() && gsm8k[0]["arguments"]["gen_args_0"]["arg_0"].is_string());
+    let mmlu = file("mmlu_anatomy");
+    let answer = &mmlu[0]["resps"][0][0];
+    assert!(
+        answer[0].as_str().is_some_and(|value| value.starts_with('-'))
+            && ["True", "False"].contains(&answer[1].as_str().unwrap_or_default()),
+        "{answer}"
+    );
+    assert_eq!(mmlu[0]["filtered_resps"][3].as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        repository.run(&["samples", "export", "--lm-eval", "--run", &run, "--output", "x", "--tasks", "nothing"]).status.code(),
+        Some(2)
+    );
+}
