@@ -56,6 +56,8 @@ const STANDARD: PillarTable = &[
 const QUICK_DOCUMENTS: usize = 200;
 const QUICK_DOCUMENTS_OF_SUBJECT: usize = 20;
 
+/// No coding pillar: its tests need a Python to run, and the suite must work where only the program is installed. `smoke_humaneval` can be
+/// asked for by name.
 const SMOKE: PillarTable = &[
     ("reasoning", 35, &[("smoke_mmlu", 2), ("smoke_arc", 2), ("smoke_truthfulqa_mc2", 0)]),
     ("math", 15, &[("smoke_gsm8k", 2)]),
