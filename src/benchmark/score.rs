@@ -296,14 +296,18 @@ mod tests {
         assert_eq!(argmax(&[]), None);
     }
 
-    /// Reference value: characters count, not bytes; the third choice would win by bytes.
+    /// Characters count, not bytes: by bytes the second choice would win.
     #[test]
     fn acc_norm_divides_by_characters() {
-        let item =
-            Item::Choice { question: String::new(), choices: ["e0 0", " e1 x", "e2. y", "é3 zz"].map(str::to_owned).into(), gold: 3 };
-        let responses: Vec<Response> = [-9.0, -7.0, -10.5, -6.5].map(|value| Response::Loglikelihood { value, is_greedy: false }).into();
+        let item = Item::Choice { question: String::new(), choices: vec!["ab".to_owned(), "éé".to_owned()], gold: 0 };
+        let responses = [-1.9, -1.95].map(|value| Response::Loglikelihood { value, is_greedy: false });
         let scoring = Scoring { document: &Document::new(), item: &item, responses: &responses, filtered: &Map::new(), verdicts: &[] };
         assert_eq!(Value::Object(scoring.accuracy(true).unwrap()), json!({"acc,none": 1.0, "acc_norm,none": 1.0}));
+
+        let item = Item::Choice { question: String::new(), choices: vec!["a long answer".to_owned(), "short".to_owned()], gold: 0 };
+        let responses = [-6.0, -5.0].map(|value| Response::Loglikelihood { value, is_greedy: false });
+        let scoring = Scoring { document: &Document::new(), item: &item, responses: &responses, filtered: &Map::new(), verdicts: &[] };
+        assert_eq!(Value::Object(scoring.accuracy(true).unwrap()), json!({"acc,none": 0.0, "acc_norm,none": 1.0}));
     }
 
     proptest! {
