@@ -6,6 +6,7 @@
 
 mod data;
 mod prompts;
+mod sandbox;
 #[cfg(feature = "engine")]
 mod scores;
 mod tokens;

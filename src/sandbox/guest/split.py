@@ -106,7 +106,7 @@ def first_test_statement(ast, body):
 def split(text):
     """The length in bytes (UTF-8) of the part of the text before the test; all of it if there is no test."""
     import ast
-    tree = ast.parse(text)
+    tree = ast.parse(text, "<string>")
     compile(text, "<string>", "exec", dont_inherit=True)
     first = first_test_statement(ast, tree.body)
     if first is None:
