@@ -6,9 +6,6 @@
 use super::run::{Aggregate, PillarScore, TaskRecord, TaskStatus};
 use std::collections::BTreeMap;
 
-/// Half-width of a 95 % normal interval in standard errors.
-const Z95: f64 = 1.959_963_984_540_054;
-
 /// A pillar of the suite: its weight in the aggregate and its tasks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PillarSpec {
@@ -22,8 +19,10 @@ pub struct PillarSpec {
 
 /// Pillars and aggregate of a run's tasks.
 ///
-/// Intervals come from the tasks' standard errors, with tasks taken as independent; a pillar whose tasks do not all have a
-/// standard error has no interval.
+/// Intervals are put together from the tasks' own, with tasks taken as independent (MOVER: Zou and Donner 2008, *Statistics in Medicine*
+/// 27): the distance from the mean to its lower end is the root of the sum of the tasks' squared weighted distances, and likewise
+/// upwards. So a task with no right answer, whose standard error is 0 and whose interval is not, still widens the mean's. A pillar whose
+/// tasks do not all have an interval has none.
 #[must_use]
 pub fn summarise(specs: &[PillarSpec], tasks: &BTreeMap<String, TaskRecord>) -> (BTreeMap<String, PillarScore>, Aggregate) {
     let pillars: BTreeMap<_, _> = specs.iter().map(|spec| (spec.name.clone(), pillar(spec, tasks))).collect();
@@ -49,7 +48,10 @@ pub fn pillar(spec: &PillarSpec, tasks: &BTreeMap<String, TaskRecord>) -> Pillar
         .map(|name| tasks.get(name).and_then(|task| task.score_stderr).filter(|stderr| stderr.is_finite()))
         .try_fold(0.0, |sum, stderr| stderr.map(|stderr| sum + stderr * stderr))
         .map(|sum| sum.sqrt() / count);
-    PillarScore { score: Some(score), stderr, ci95: stderr.map(|stderr| interval(score, stderr)), tasks: scores, reason: None }
+    let parts: Option<Vec<Part>> = (scores.iter())
+        .map(|(name, score)| Some(Part { weight: 1.0 / count, score: (*score)?, ci95: tasks.get(name)?.score_ci95? }))
+        .collect();
+    PillarScore { score: Some(score), stderr, ci95: parts.map(|parts| interval(score, &parts)), tasks: scores, reason: None }
 }
 
 /// The aggregate of pillars, by the specification's weights.
@@ -77,7 +79,13 @@ pub fn aggregate(specs: &[PillarSpec], pillars: &BTreeMap<String, PillarScore>) 
             Some(sum + part * part)
         })
         .map(|sum| sum.sqrt() / total);
-    let ci95 = stderr.map(|stderr| interval(score, stderr));
+    let parts: Option<Vec<Part>> = (specs.iter())
+        .map(|spec| {
+            let pillar = pillars.get(&spec.name)?;
+            Some(Part { weight: spec.weight / total, score: pillar.score?, ci95: pillar.ci95? })
+        })
+        .collect();
+    let ci95 = parts.map(|parts| interval(score, &parts));
     Aggregate { score: Some(score), weighted_sum: Some(sum / 100.0), stderr, ci95, coverage }
 }
 
@@ -87,8 +95,19 @@ pub fn chance_corrected(score: Option<f64>, chance: Option<f64>) -> Option<f64> 
     crate::statistics::chance_corrected(score?, chance?)
 }
 
-fn interval(score: f64, stderr: f64) -> [f64; 2] {
-    [(score - Z95 * stderr).max(0.0), (score + Z95 * stderr).min(100.0)]
+/// One term of a weighted mean.
+struct Part {
+    weight: f64,
+    score: f64,
+    ci95: [f64; 2],
+}
+
+/// Interval of a weighted mean from those of its parts.
+fn interval(mean: f64, parts: &[Part]) -> [f64; 2] {
+    let distance = |end: &dyn Fn(&Part) -> f64| parts.iter().map(|part| (part.weight * end(part)).powi(2)).sum::<f64>().sqrt();
+    let below = distance(&|part| (part.score - part.ci95[0]).max(0.0));
+    let above = distance(&|part| (part.ci95[1] - part.score).max(0.0));
+    [(mean - below).max(0.0), (mean + above).min(100.0)]
 }
 
 fn why_missing(name: &str, task: Option<&TaskRecord>) -> String {
@@ -127,7 +146,9 @@ mod tests {
     }
 
     fn task(score: f64) -> TaskRecord {
-        TaskRecord { status: TaskStatus::Ok, score: Some(score), score_stderr: Some(1.0), n: 10, n_total: 10, ..TaskRecord::default() }
+        let score_ci95 = Some([(score - 2.0).max(0.0), (score + 2.0).min(100.0)]);
+        let (score, score_stderr) = (Some(score), Some(1.0));
+        TaskRecord { status: TaskStatus::Ok, score, score_stderr, score_ci95, n: 10, n_total: 10, ..TaskRecord::default() }
     }
 
     fn tasks(scores: impl Fn(&str) -> f64) -> BTreeMap<String, TaskRecord> {
@@ -189,6 +210,23 @@ mod tests {
         assert!((pillars["coding"].stderr.unwrap() - 2.0_f64.sqrt() / 2.0).abs() < 1e-12);
         let expected = (35.0_f64.powi(2) / 4.0 + 400.0 / 2.0 + 225.0 / 2.0 + 400.0 / 3.0 + 400.0 / 4.0).sqrt() / 110.0;
         assert!((aggregate.stderr.unwrap() - expected).abs() < 1e-12);
+        let [low, high] = aggregate.ci95.unwrap();
+        assert!((50.0 - low - 2.0 * expected).abs() < 1e-9 && (high - 50.0 - 2.0 * expected).abs() < 1e-9);
+    }
+
+    /// No right answer at all has a standard error of 0; the interval still says how little is known.
+    #[test]
+    fn an_interval_is_not_empty_where_the_standard_error_is_zero() {
+        let mut results = tasks(|_| 0.0);
+        for task in results.values_mut() {
+            (task.score_stderr, task.score_ci95) = (Some(0.0), Some([0.0, 40.0]));
+        }
+        let (pillars, aggregate) = summarise(&published(), &results);
+        let [low, high] = pillars["math"].ci95.unwrap();
+        assert!(low.abs() < 1e-12 && (high - 40.0 / 2.0_f64.sqrt()).abs() < 1e-9, "{low} {high}");
+        assert!(aggregate.ci95.unwrap()[1] > 10.0);
+        results.get_mut("gsm8k").unwrap().score_ci95 = None;
+        assert_eq!(summarise(&published(), &results).0["math"].ci95, None);
     }
 
     #[test]

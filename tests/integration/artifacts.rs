@@ -46,7 +46,7 @@ impl Repository {
                 "--submission",
                 &text(&submission),
                 "--results",
-                "results/raw",
+                &text(&results),
                 "--registry",
                 "models/registry.json",
             ]);

@@ -48,7 +48,7 @@ struct Answered {
     verdicts: Vec<Verdict>,
 }
 
-fn object(value: Value) -> Document {
+fn object(value: &Value) -> Document {
     value.as_object().cloned().unwrap_or_default()
 }
 
@@ -68,12 +68,12 @@ fn answered(task: &dyn Task, index: u64, ability: f64, numbers: &mut Numbers) ->
         let arguments = choices.iter().map(|choice| json!([context, format!("{}{choice}", spec.target_delimiter)])).collect();
         let responses = scored(numbers, choices.len(), gold, ability);
         let item = Item::Choice { question: context.clone(), choices, gold };
-        Answered { document: object(document), item, arguments, responses, verdicts: Vec::new() }
+        Answered { document: object(&document), item, arguments, responses, verdicts: Vec::new() }
     };
     let words =
         |count: u64| (0..count).map(|i| format!("answer {}{}", i, "x".repeat(usize::try_from(i * 3).unwrap_or(0)))).collect::<Vec<_>>();
     let generated = |answer: String, document: Value, target: &str, verdicts: Vec<Verdict>| Answered {
-        document: object(document),
+        document: object(&document),
         item: Item::Generation { question: context.clone(), target: target.to_owned() },
         arguments: vec![json!([context, {"until": ["\n\n"], "do_sample": false}])],
         responses: vec![Response::Text(answer)],

@@ -11,7 +11,7 @@ const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9f0;--soft:#a0aabd;--line:#394154;--bar:#6ea8e6;--mark:#f59e6b;--paper:#141821}}\
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:64rem;margin:2rem auto;padding:0 1rem}\
 table{border-collapse:collapse;width:100%;margin:1rem 0;font-size:14px}th,td{border-bottom:1px solid var(--line);padding:.3rem .5rem;text-align:left;vertical-align:top}\
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.scroll{overflow-x:auto}.caveat{color:var(--mark);font-weight:600}.soft{color:var(--soft)}\
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.scroll{overflow-x:auto}td.r{min-width:15rem}.caveat{color:var(--mark);font-weight:600}.soft{color:var(--soft)}\
 code{font-size:13px;overflow-wrap:anywhere}svg{width:100%;max-width:720px;height:auto;font:12px system-ui,sans-serif}svg text{fill:var(--ink)}\
 .grid{stroke:var(--line)}.tick,.missing{fill:var(--soft)}.tick{text-anchor:middle}.label{text-anchor:end}.bar,.point{fill:var(--bar)}.whisker{stroke:var(--ink);stroke-width:2}\
 .chance{stroke:var(--mark);stroke-width:2}.missing{font-style:italic}section{margin-top:3rem}@media print{body{margin:0;max-width:none}section{break-before:page}}";
@@ -54,7 +54,7 @@ fn overview(out: &mut String, runs: &[Reported<'_>]) {
         for name in &pillars {
             let _ = write!(out, "<td class=\"n\">{}</td>", points(run.pillars.get(*name).and_then(|pillar| pillar.score)));
         }
-        let _ = writeln!(out, "<td>{}</td></tr>", escape(&caveat(run).unwrap_or_else(|| "complete".to_owned())));
+        let _ = writeln!(out, "<td class=\"r\">{}</td></tr>", escape(&caveat(run).unwrap_or_else(|| "complete".to_owned())));
     }
     out.push_str("</table></div>\n");
     let dots: Vec<Point> = runs.iter().filter_map(|reported| point(reported.run)).collect();
@@ -124,7 +124,7 @@ fn task_table(out: &mut String, run: &Run) {
         let _ = writeln!(
             out,
             "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td>\
-             <td class=\"n\">{}</td><td>{}</td></tr>",
+             <td class=\"n\">{}</td><td class=\"r\">{}</td></tr>",
             escape(name),
             task.num_fewshot,
             with_interval(task.valid_score(), task.score_ci95),

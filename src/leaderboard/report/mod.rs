@@ -79,7 +79,7 @@ fn caveat(run: &Run) -> Option<String> {
     match run.limit {
         Some(Limit::Documents(number)) => parts.push(format!("preliminary: at most {number} documents of each task")),
         Some(Limit::Fraction(share)) => parts.push(format!("preliminary: {} % of the documents", share * 100.0)),
-        None if run.suite.name != RANKED_SUITE => parts.push(format!("suite `{}`, never ranked", run.suite.name)),
+        None if run.suite.name != RANKED_SUITE => parts.push(format!("{} suite, never ranked", run.suite.name)),
         None => {}
     }
     parts.extend(run.suite.overrides.iter().map(|option| format!("with {option}")));
