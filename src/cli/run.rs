@@ -3,9 +3,10 @@
 use super::{Outcome, UsageError, artifact_files, signals};
 use crate::benchmark::{BenchmarkError, Limit};
 use crate::engine::{self, DType, Device, ModelSource};
-use crate::evaluation::{Control, Evaluated, HubDocuments, ModelUnderTest, RunOptions, Verbosity};
+use crate::evaluation::{Control, Evaluated, HubDocuments, ModelUnderTest, RunOptions, SandboxedPrograms, Verbosity};
 use crate::hub::{Hub, HubConfig, LocalModel, Progress, Weights, facts_of_folder};
 use crate::leaderboard::{ModelRecord, Parameters, TaskStatus, WeightFile, run as artifact};
+use crate::sandbox::SandboxConfig;
 use crate::submission::{self, Format, Quantization, Submission};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -130,8 +131,9 @@ fn evaluate_one(
     let about = about(submission, quantization, &local)?;
     let control = Control { verbosity: Verbosity::Visible, stop: signals::stop_flag() };
     let mut documents = HubDocuments::new(hub);
+    let programs = SandboxedPrograms::new(SandboxConfig::new(std::env::current_exe().context("cannot find this program's own file")?));
     let now = chrono::Utc::now;
-    crate::evaluation::run(model.as_mut(), &about, &mut documents, None, options, output, &control, &now).map_err(|error| {
+    crate::evaluation::run(model.as_mut(), &about, &mut documents, Some(&programs), options, output, &control, &now).map_err(|error| {
         // A slip in a task's or suite's name is a slip on the command line.
         match error.downcast_ref::<BenchmarkError>() {
             Some(BenchmarkError::UnknownTask { .. } | BenchmarkError::UnknownSuite { .. }) => UsageError(format!("{error:#}")).into(),

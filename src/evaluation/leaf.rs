@@ -4,9 +4,10 @@ use super::documents::DocumentSource;
 use super::journal::Journal;
 use super::progress::TaskProgress;
 use super::{Control, RunError};
-use crate::benchmark::{self, BuildOptions, Built, DocumentScore, Instance, Limit, Request, Response, Task};
+use crate::benchmark::{self, BuildOptions, Built, DocumentScore, Instance, Limit, Request, Response, Task, Verdict};
 use crate::engine::{EngineError, GenerationRequest, LanguageModel, LoglikelihoodRequest, Sink, Usage};
 use crate::leaderboard::run::{DatasetRecord, SampleLine, SelfCheck};
+use crate::sandbox::Program;
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -277,13 +278,29 @@ fn digest_of<R: Serialize>(requests: &[R]) -> String {
     hex::encode(hasher.finalize())
 }
 
+/// A program of a coding task and how it ended.
+#[derive(Clone, Serialize)]
+pub(crate) struct Executed {
+    /// What ran.
+    pub(crate) program: Program,
+    /// How it ended.
+    pub(crate) verdict: Verdict,
+    /// Why, for people; empty where it passed.
+    pub(crate) reason: String,
+}
+
 /// The lines of the sample file.
-pub(crate) fn sample_lines(instances: &[Instance], responses: &[Vec<Response>], scores: &[DocumentScore]) -> Vec<SampleLine> {
+pub(crate) fn sample_lines(
+    instances: &[Instance],
+    responses: &[Vec<Response>],
+    scores: &[DocumentScore],
+    executed: &[Vec<Executed>],
+) -> Vec<SampleLine> {
     instances
         .iter()
         .zip(responses)
-        .zip(scores)
-        .map(|((instance, responses), score)| SampleLine {
+        .zip(scores.iter().zip(executed))
+        .map(|((instance, responses), (score, executed))| SampleLine {
             doc_id: instance.doc_id as u64,
             doc_hash: instance.doc_hash.clone(),
             prompt_hash: instance.prompt_hash.clone(),
@@ -293,7 +310,7 @@ pub(crate) fn sample_lines(instances: &[Instance], responses: &[Vec<Response>], 
             resps: responses.iter().map(Response::to_json).collect(),
             filtered_resps: ordered(&score.filtered_resps),
             metrics: ordered(&score.metrics),
-            details: None,
+            details: (!executed.is_empty()).then(|| serde_json::json!({ "programs": executed })),
         })
         .collect()
 }

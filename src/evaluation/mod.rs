@@ -7,6 +7,7 @@ mod documents;
 mod files;
 mod journal;
 mod leaf;
+mod programs;
 mod progress;
 mod record;
 mod run;
@@ -14,14 +15,14 @@ mod samples;
 
 pub use documents::{DocumentSource, HubDocuments, Rows};
 pub use files::write_atomically;
+pub use programs::{ProgramRunner, SandboxedPrograms};
 pub use progress::Verbosity;
 pub use record::{group_record, leaf_record};
 pub use run::{Evaluated, ModelUnderTest, run};
 pub use samples::read_samples;
 
-use crate::benchmark::{Limit, Verdict};
+use crate::benchmark::Limit;
 use crate::engine::EngineError;
-use crate::sandbox::Program;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the caller decides about a run.
@@ -59,15 +60,6 @@ impl Default for RunOptions {
             resume: false,
         }
     }
-}
-
-/// Runs the programs of coding tasks, isolated.
-pub trait ProgramRunner {
-    /// One verdict for each program, with a reason for people.
-    ///
-    /// # Errors
-    /// The machine cannot isolate programs as asked, or isolation failed: never a verdict about the program.
-    fn run(&self, programs: &[Program]) -> anyhow::Result<Vec<(Verdict, String)>>;
 }
 
 /// How a run is watched and stopped.

@@ -2,7 +2,7 @@
 
 use super::documents::DocumentSource;
 use super::files::write_atomically;
-use super::leaf::{self, AnsweredLeaf, LeafContext, SELF_CHECK_LEAST};
+use super::leaf::{self, AnsweredLeaf, Executed, LeafContext, SELF_CHECK_LEAST};
 use super::record::{constant_answer_warning, group_record, leaf_record, truncation_warning};
 use super::samples::write_samples;
 use super::{Control, ProgramRunner, RunError, RunOptions};
@@ -19,11 +19,12 @@ use crate::leaderboard::run::{
 use crate::sandbox::Program;
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 /// Largest difference in nats between a request's two computations in f32.
@@ -94,7 +95,7 @@ pub fn run(
     for task in &plan.tasks {
         finished.insert(task.name().to_owned(), worker.task(task)?);
     }
-    let run = plan.artifact(worker.model, about, options, identity, &folder, started_at, now(), finished)?;
+    let run = plan.artifact(worker.model, programs, about, options, identity, &folder, started_at, now(), finished)?;
     write_atomically(&folder.join("run.json"), canonical::to_pretty(&run)?.as_bytes())?;
     fs::remove_dir_all(&unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
     Ok(Evaluated { folder, run })
@@ -214,6 +215,7 @@ impl Plan {
     fn artifact(
         &self,
         model: &dyn LanguageModel,
+        programs: Option<&dyn ProgramRunner>,
         about: &ModelUnderTest,
         options: &RunOptions,
         identity: RunIdentity,
@@ -252,7 +254,7 @@ impl Plan {
             model: about.record.clone(),
             suite: SuiteRecord { name: self.suite.name.to_owned(), version: self.suite.version.to_owned(), overrides },
             engine: artifact::EngineRecord { name: engine.name, version: engine.version, device: engine.device, dtype: engine.dtype },
-            environment: environment(model),
+            environment: environment(model, programs),
             started_at: began,
             finished_at,
             requested: tasks.keys().cloned().collect(),
@@ -334,13 +336,15 @@ fn earlier_run(folder: &Path, identity: &RunIdentity) -> anyhow::Result<Option<R
     Ok((run.identity == *identity).then_some(run))
 }
 
-fn environment(model: &dyn LanguageModel) -> Environment {
+fn environment(model: &dyn LanguageModel, programs: Option<&dyn ProgramRunner>) -> Environment {
+    let mut details = BTreeMap::from([("max_length".to_owned(), model.max_length().to_string())]);
+    details.extend(programs.and_then(ProgramRunner::level).map(|level| ("sandbox".to_owned(), level.to_string())));
     Environment {
         slm_benchmark: env!("CARGO_PKG_VERSION").to_owned(),
         os: std::env::consts::OS.to_owned(),
         arch: std::env::consts::ARCH.to_owned(),
         logical_cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
-        details: BTreeMap::from([("max_length".to_owned(), model.max_length().to_string())]),
+        details,
         ..Environment::default()
     }
 }
@@ -417,35 +421,37 @@ impl Worker<'_> {
             self_check_least: SELF_CHECK_LEAST.div_ceil(planned.leaves.len()),
         };
         let answered = leaf::answer(task, self.model, self.source, &context)?;
-        let scores = self.scores(task, &answered)?;
+        let scored = self.scores(task, &answered)?;
+        let (scores, executed): (Vec<_>, Vec<_>) = scored.into_iter().unzip();
         let n_total = planned.documents.unwrap_or(usize::MAX).min(answered.built.n_total);
         let mut record = leaf_record(task.spec(), &scores, n_total, answered.built.num_fewshot, answered.built.chance)
             .map_err(|error| RunError::Task(error.into()))?;
         self.complete(task, &mut record, &answered);
-        let lines = leaf::sample_lines(&answered.built.instances, &answered.responses, &scores);
+        let lines = leaf::sample_lines(&answered.built.instances, &answered.responses, &scores, &executed);
         let samples = vec![write_samples(self.folder, &task.spec().name, &lines).map_err(RunError::Stopped)?];
         Ok(FinishedTask { record, samples })
     }
 
-    fn scores(&self, task: &dyn Task, answered: &AnsweredLeaf) -> Result<Vec<benchmark::DocumentScore>, RunError> {
+    /// Scores of all documents, and what their programs did where the task has any.
+    fn scores(&self, task: &dyn Task, answered: &AnsweredLeaf) -> Result<Vec<(benchmark::DocumentScore, Vec<Executed>)>, RunError> {
         let documents = || answered.built.instances.iter().zip(&answered.responses);
         let failed = |error: benchmark::BenchmarkError| RunError::Task(error.into());
         let programs: Vec<Vec<Program>> = documents()
             .map(|(instance, responses)| benchmark::programs(task, instance, responses))
             .collect::<Result<_, _>>()
             .map_err(failed)?;
-        let verdicts = self.verdicts(&programs)?;
-        let mut next = verdicts.into_iter();
+        let mut executed = self.execute(&programs)?.into_iter();
         documents()
             .zip(&programs)
             .map(|((instance, responses), programs)| {
-                let verdicts: Vec<Verdict> = next.by_ref().take(programs.len()).collect();
-                benchmark::score(task, instance, responses, &verdicts).map_err(failed)
+                let executed: Vec<Executed> = executed.by_ref().take(programs.len()).collect();
+                let verdicts: Vec<Verdict> = executed.iter().map(|executed| executed.verdict).collect();
+                Ok((benchmark::score(task, instance, responses, &verdicts).map_err(failed)?, executed))
             })
             .collect()
     }
 
-    fn verdicts(&self, programs: &[Vec<Program>]) -> Result<Vec<Verdict>, RunError> {
+    fn execute(&self, programs: &[Vec<Program>]) -> Result<Vec<Executed>, RunError> {
         let programs: Vec<Program> = programs.iter().flatten().cloned().collect();
         if programs.is_empty() {
             return Ok(Vec::new());
@@ -453,8 +459,16 @@ impl Worker<'_> {
         let Some(runner) = self.programs else {
             return Err(RunError::Task(anyhow::anyhow!("its programs were not run: no sandbox is available to this run")));
         };
-        let verdicts = runner.run(&programs).map_err(RunError::Task)?;
-        Ok(verdicts.into_iter().map(|(verdict, _)| verdict).collect())
+        let executions = runner.run(&programs).map_err(RunError::Task)?;
+        programs
+            .into_iter()
+            .zip(executions)
+            .map(|(program, execution)| {
+                let verdict = Verdict::of_sandbox(execution.verdict)
+                    .ok_or_else(|| RunError::Invalid(format!("the sandbox failed, so there is no verdict: {}", execution.reason)))?;
+                Ok(Executed { program, verdict, reason: without_addresses(&execution.reason) })
+            })
+            .collect()
     }
 
     /// What only the run knows about a leaf: where its documents came from, what it cost, whether it can be trusted.
@@ -508,6 +522,12 @@ fn self_check_bound(dtype: &str, output: OutputKind) -> f64 {
         (_, false) => SELF_CHECK_BOUND_BF16,
         (_, true) => SELF_CHECK_BOUND_BF16 / ROLLING_TOKENS,
     }
+}
+
+/// Addresses of objects differ from run to run; without them the same run has the same samples, byte for byte.
+fn without_addresses(reason: &str) -> String {
+    static ADDRESS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("0x[0-9a-f]{6,}").ok());
+    ADDRESS.as_ref().map_or_else(|| reason.to_owned(), |address| address.replace_all(reason, "0x…").into_owned())
 }
 
 fn without_score(planned: &PlannedTask, task: &dyn Task, status: TaskStatus, reason: &str) -> FinishedTask {
