@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
+#[allow(clippy::doc_markdown, reason = "the manual shows these words as they stand")]
 /// Check a submission: all findings at once, each with its place and the remedy.
 ///
 /// Reads YAML, or with --issue the text of an issue that holds it. The hub is asked about the repository; its variables (HF_ENDPOINT,
