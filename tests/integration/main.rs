@@ -3,6 +3,7 @@
 
 mod artifacts;
 mod git_server;
+mod hub;
 mod leaderboard;
 mod publish;
 mod submission;
