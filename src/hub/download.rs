@@ -143,14 +143,7 @@ impl Hub {
     ) -> Result<LocalModel, HubError> {
         let commit = self.cached_commit(repo, revision)?;
         let dir = self.cache.snapshot_dir(repo, &commit);
-        let files = hash_folder(&dir, weights, repo, progress).map_err(|error| match error {
-            // In a cache, what is not there has not been downloaded yet.
-            HubError::NotFound { what } => HubError::Offline { what, cache: self.cache.root.clone() },
-            HubError::Corrupt { what, reason } if reason.ends_with("not there") => {
-                HubError::Offline { what: format!("{what} says that {reason}: a part of the weights"), cache: self.cache.root.clone() }
-            }
-            other => other,
-        })?;
+        let files = hash_folder(&dir, weights, repo, progress).map_err(|error| self.not_cached(error))?;
         Ok(LocalModel { repo: repo.name.clone(), dir, commit, files })
     }
 

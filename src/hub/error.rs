@@ -75,6 +75,14 @@ pub enum HubError {
         /// The cache that was looked at.
         cache: PathBuf,
     },
+    /// The index of a model's weights names a file that does not exist.
+    #[error("{what} has an index of weights that names the file {file:?}, which is not there: upload it, or correct the index")]
+    MissingShard {
+        /// Repository.
+        what: String,
+        /// File that is missing.
+        file: String,
+    },
     /// The content is damaged, truncated, or not what the hub announced.
     #[error("{what} is damaged or not what it claims to be: {reason}")]
     Corrupt {
@@ -133,6 +141,7 @@ impl HubError {
                 | Self::Unauthorized { .. }
                 | Self::Gated { .. }
                 | Self::Disabled { .. }
+                | Self::MissingShard { .. }
                 | Self::Corrupt { .. }
                 | Self::Unsupported { .. }
                 | Self::Invalid { .. }

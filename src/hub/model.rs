@@ -202,7 +202,8 @@ impl Hub {
         super::cache::check_revision(revision)?;
         let Some(remote) = &self.remote else {
             let commit = self.cached_commit(&repo, revision)?;
-            return facts_below(&self.cache.snapshot_dir(&repo, &commit), &repo.name, &commit, gguf);
+            let facts = facts_below(&self.cache.snapshot_dir(&repo, &commit), &repo.name, &commit, gguf);
+            return facts.map_err(|error| self.not_cached(error));
         };
         let listing = remote.listing(&repo, revision)?;
         let flag = |name: &str| listing.info.get(name).and_then(Value::as_bool).unwrap_or(false);
@@ -241,6 +242,17 @@ impl Hub {
         };
         let license = header.metadata.get("general.license").cloned();
         Ok(GgufSummary { architecture: header.architecture().map(str::to_owned), context_length: header.context_length(), license })
+    }
+
+    /// In a cache, what is not there has not been downloaded yet.
+    pub(super) fn not_cached(&self, error: HubError) -> HubError {
+        match error {
+            HubError::NotFound { what } => HubError::Offline { what, cache: self.cache.root.clone() },
+            HubError::MissingShard { what, file } => {
+                HubError::Offline { what: format!("{file} of {what}"), cache: self.cache.root.clone() }
+            }
+            other => other,
+        }
     }
 
     /// The cached commit of a revision; missing is an [`HubError::Offline`].
@@ -356,7 +368,7 @@ pub(super) fn safetensors_files(
     for (tensor, shard) in map {
         let shard = shard.as_str().ok_or_else(|| wrong(format!("the tensor {:?} has no file name", shorten(tensor))))?;
         if !paths.contains(&shard) {
-            return Err(wrong(format!("it names the file {:?}, which is not there", shorten(shard))));
+            return Err(HubError::MissingShard { what: what.to_owned(), file: shorten(shard) });
         }
         shards.insert(shard.to_owned());
     }

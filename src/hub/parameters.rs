@@ -3,7 +3,7 @@
 //! Counted is what was trained: each weight once, whatever its storage.
 //! - Tied embeddings: an output embedding that the configuration ties to the input embedding counts once, even if the file stores it twice.
 //! - Packed weights count unpacked. Known layouts: GPTQ and AWQ (`qweight`), bitsandbytes 4-bit (`U8` with `absmax`) and 8-bit (`SCB`),
-//!   fp8 (one byte per weight), compressed-tensors (`weight_packed`), MLX (`U32` with `biases`), MXFP4 (`_blocks`), BitNet (`U8`).
+//!   fp8 (one byte per weight), compressed-tensors (`weight_packed`), MLX (`U32` with `biases`), MXFP4 (`_blocks`), `BitNet` (`U8`).
 //!   Scales, zero points and other constants of the packing do not count. Another packed method is an error, not a guess.
 //! - Buffers do not count: rotary frequencies, causal masks, position ids, Boolean tensors.
 
@@ -16,7 +16,6 @@ use std::collections::HashSet;
 /// Families whose configuration ties the embeddings unless it says otherwise (defaults of the `transformers` library).
 const TIED_BY_DEFAULT: &[&str] = &[
     "bloom",
-    "codegen2",
     "cohere",
     "cohere2",
     "falcon",
@@ -27,10 +26,8 @@ const TIED_BY_DEFAULT: &[&str] = &[
     "gpt2",
     "gpt_bigcode",
     "gpt_neo",
-    "granitemoe",
     "lfm2",
     "mamba",
-    "mamba2",
     "mpt",
     "opt",
     "smollm3",

@@ -52,7 +52,7 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { tries: 5, first_pause: Duration::from_millis(500), longest_pause: Duration::from_secs(300) }
+        Self { tries: 5, first_pause: Duration::from_millis(500), longest_pause: Duration::from_mins(5) }
     }
 }
 
@@ -83,7 +83,7 @@ impl HubConfig {
             token: None,
             offline: true,
             retry: RetryPolicy::default(),
-            silence: Duration::from_secs(60),
+            silence: Duration::from_mins(1),
         }
     }
 
@@ -103,22 +103,23 @@ impl HubConfig {
     pub fn from_variables(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, HubError> {
         let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let folder = |text: String| expand_home(&text, set("HOME").as_deref());
-        let home = match set("HF_HOME") {
-            Some(home) => folder(home),
-            None => match (set("XDG_CACHE_HOME"), set("HOME").or_else(|| set("USERPROFILE"))) {
-                (Some(cache), _) => folder(cache).join("huggingface"),
-                (None, Some(user)) => Path::new(&user).join(".cache/huggingface"),
-                (None, None) => return Err(HubError::invalid("the hub's cache folder", "none of HF_HOME, XDG_CACHE_HOME and HOME is set")),
-            },
-        };
-        let cache_dir = set("HF_HUB_CACHE").or_else(|| set("HUGGINGFACE_HUB_CACHE")).map_or_else(|| home.join("hub"), folder);
+        let user = || set("HOME").or_else(|| set("USERPROFILE")).map(|user| Path::new(&user).join(".cache"));
+        let home =
+            set("HF_HOME").map(folder).or_else(|| set("XDG_CACHE_HOME").map(folder).or_else(user).map(|cache| cache.join("huggingface")));
+        let cache_dir = set("HF_HUB_CACHE").or_else(|| set("HUGGINGFACE_HUB_CACHE")).map(folder);
+        let cache_dir = cache_dir
+            .or_else(|| home.as_ref().map(|home| home.join("hub")))
+            .ok_or_else(|| HubError::invalid("the hub's cache folder", "none of HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME and HOME is set"))?;
         let truthy = |name: &str| set(name).is_some_and(|value| is_truthy(&value));
         let token = if truthy("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
             None
         } else {
             match set("HF_TOKEN").or_else(|| set("HUGGING_FACE_HUB_TOKEN")) {
                 Some(text) => Some(Token::new(&text)?),
-                None => read_token_file(&set("HF_TOKEN_PATH").map_or_else(|| home.join("token"), folder))?,
+                None => match set("HF_TOKEN_PATH").map(folder).or_else(|| home.map(|home| home.join("token"))) {
+                    Some(path) => read_token_file(&path)?,
+                    None => None,
+                },
             }
         };
         let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| PUBLIC_ENDPOINT.to_owned());
@@ -172,6 +173,8 @@ mod tests {
         let all = configured(&[("HF_HOME", "/hf"), ("HF_HUB_CACHE", "/c"), ("HF_ENDPOINT", "https://mirror/"), ("HF_TOKEN", " abc\n")]);
         assert_eq!((all.cache_dir.as_path(), all.endpoint.as_str()), (Path::new("/c"), "https://mirror"));
         assert_eq!(all.token.unwrap().reveal(), "abc");
+        assert_eq!(configured(&[("HF_HUB_CACHE", "/c")]).cache_dir, Path::new("/c"));
+        assert!(HubConfig::from_variables(&|_| None).is_err());
         for (value, offline) in [("1", true), ("true", true), ("Yes", true), ("on", true), ("0", false), ("", false), ("2", false)] {
             assert_eq!(configured(&[("HF_HOME", "/hf"), ("HF_HUB_OFFLINE", value)]).offline, offline, "{value:?}");
         }

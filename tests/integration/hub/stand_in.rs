@@ -239,11 +239,9 @@ fn serve(state: &Arc<Mutex<State>>, host: &'static str, answerer: Answerer, stre
     if let Some(Fault::DropAfter(bytes) | Fault::StallAfter(bytes)) = fault {
         cut = cut.min(bytes);
     }
-    let mut head = format!("HTTP/1.1 {} Stand-In\r\ncontent-length: {}\r\nconnection: close\r\n", answer.status, answer.content.len());
-    for (name, value) in &answer.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str("\r\n");
+    let fields: String = answer.headers.iter().flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect();
+    let head =
+        format!("HTTP/1.1 {} Stand-In\r\ncontent-length: {}\r\nconnection: close\r\n{fields}\r\n", answer.status, answer.content.len());
     let mut stream = stream;
     // The client may have gone: that is its right.
     let _ = stream.write_all(head.as_bytes());
@@ -252,7 +250,7 @@ fn serve(state: &Arc<Mutex<State>>, host: &'static str, answerer: Answerer, stre
     }
     let _ = stream.flush();
     if matches!(fault, Some(Fault::StallAfter(_))) {
-        std::thread::sleep(Duration::from_secs(600));
+        std::thread::sleep(Duration::from_mins(10));
     }
 }
 
