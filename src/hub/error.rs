@@ -131,14 +131,13 @@ impl HubError {
     }
 
     /// Whether the cause lies in the repository that was named (missing, gated, damaged, …), so that its author can mend it,
-    /// and not in this machine, the network or the hub.
+    /// and not in this machine, its token, the network or the hub.
     #[must_use]
     pub fn is_about_the_repository(&self) -> bool {
         matches!(
             self,
             Self::NotFound { .. }
                 | Self::NoSuchSplit { .. }
-                | Self::Unauthorized { .. }
                 | Self::Gated { .. }
                 | Self::Disabled { .. }
                 | Self::MissingShard { .. }

@@ -197,7 +197,8 @@ fn access_is_told_apart() {
     let error = bench.hub().model_facts("org/model", Some("no-such-branch"), GgufFiles::All).unwrap_err();
     assert!(matches!(error, HubError::NotFound { .. }), "{error}");
     bench.server.fault("hub", "/revision/", 1, Fault::Status(401, Vec::new()));
-    assert!(matches!(bench.facts().unwrap_err(), HubError::Unauthorized { status: 401, .. }));
+    let error = bench.facts().unwrap_err();
+    assert!(matches!(error, HubError::Unauthorized { status: 401, .. }) && !error.is_about_the_repository(), "the token is the operator's");
     bench.server.fault("hub", "/revision/", 1, Fault::Status(403, vec![("x-error-code", "DisabledRepo".to_owned())]));
     assert!(matches!(bench.facts().unwrap_err(), HubError::Disabled { .. }));
     assert!(bench.pauses().is_empty(), "a refusal is final: nothing is tried twice");
