@@ -4,11 +4,12 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, utimesSync
 import { dirname, join, resolve, sep } from 'node:path';
 import type { Plugin } from 'vite';
 import { html } from '../src/core/html.ts';
+import type { Html } from '../src/core/html.ts';
 import { visibleColumns } from '../src/core/columns.ts';
 import { published } from '../src/core/ranking.ts';
 import { headHtml, rowsHtml } from '../src/core/table.ts';
 import type { TableContext } from '../src/core/table.ts';
-import { learnBadges } from '../src/core/words.ts';
+import { knownBadges, learnBadges } from '../src/core/words.ts';
 import { compact } from '../src/data/compact.ts';
 import { readLeaderboard } from '../src/data/leaderboard.ts';
 import type { Leaderboard, Model, Run } from '../src/data/model.ts';
@@ -77,7 +78,7 @@ export function site(here: string, root: string): Plugin {
       learnBadges(board.summary.badges);
       writeData(board, text, outDir);
       const copied = copyRuns(board.models, root, outDir);
-      prerender(board, outDir);
+      prerender(board, here, outDir);
       console.log(`${board.models.length} models, ${copied} files of runs`);
     },
   };
@@ -122,7 +123,7 @@ function copyRuns(models: readonly Model[], root: string, outDir: string): numbe
   return copied;
 }
 
-function prerender(board: Leaderboard, outDir: string): void {
+function prerender(board: Leaderboard, here: string, outDir: string): void {
   const rows = board.models;
   const { lastUpdated } = board.summary;
   const rest =
@@ -136,13 +137,39 @@ function prerender(board: Leaderboard, outDir: string): void {
     '<!-- prerender rows -->': () => rowsHtml(rows, 0, ROWS_IN_INDEX, CONTEXT).text,
     '<!-- prerender all -->': () => rowsHtml(rows, 0, rows.length, CONTEXT).text,
     '<!-- prerender rest -->': () => rest.text,
+    '<!-- prerender badges -->': () => badgeRows(board).text,
+    '<!-- prerender fields -->': () => fieldTable(here).text,
     '<!-- updated -->': () => (lastUpdated === null ? '' : `Updated ${lastUpdated.slice(0, 10)}.`),
   };
-  for (const page of ['index.html', 'all.html']) {
+  for (const page of ['index.html', 'all.html', 'methodology.html', 'submit.html']) {
     const path = join(outDir, page);
     if (!existsSync(path)) continue;
     let text = readFileSync(path, 'utf8');
     for (const [mark, piece] of Object.entries(pieces)) if (text.includes(mark)) text = text.replace(mark, piece);
     writeFileSync(path, text);
   }
+}
+
+/** The badges with their thresholds, as the leaderboard states them. */
+function badgeRows(board: Leaderboard): Html {
+  const stated = board.summary.badges.map(({ name, meaning }): readonly [string, string] => [name, meaning]);
+  return html`${(stated.length > 0 ? stated : knownBadges()).map(([name, meaning]) => html`<tr><th scope="row">${name}</th><td>${meaning}</td></tr>`)}`;
+}
+
+interface Field {
+  readonly description?: string;
+  readonly examples?: readonly unknown[];
+  readonly deprecated?: boolean;
+  readonly 'x-expected'?: string;
+}
+
+/** The submission's fields from the schema itself, so that this page cannot say something else than the bot checks. */
+function fieldTable(here: string): Html {
+  const schema = JSON.parse(readFileSync(join(here, '../schemas/submission.schema.json'), 'utf8')) as { properties: { model: { required: string[]; properties: Record<string, Field & { items?: { properties?: Record<string, Field>; required?: string[] } }> } } };
+  const model = schema.properties.model;
+  const row = (name: string, field: Field, needed: boolean): Html => html`<dt><code>${name}</code> <span class="muted">${needed ? 'required' : 'optional'}</span></dt><dd>${field.description ?? ''}${field['x-expected'] === undefined ? html`` : html` <span class="muted">Form: ${field['x-expected']}.</span>`}${field.examples?.[0] === undefined ? html`` : html` <span class="muted">Example:</span> <code>${typeof field.examples[0] === 'string' ? field.examples[0] : JSON.stringify(field.examples[0])}</code>`}</dd>`;
+  const rows = Object.entries(model.properties)
+    .filter(([, field]) => field.deprecated !== true)
+    .flatMap(([name, field]) => [row(name, field, model.required.includes(name)), ...Object.entries(field.items?.properties ?? {}).map(([inner, f]) => row(`${name}[].${inner}`, f, field.items?.required?.includes(inner) === true))]);
+  return html`<dl class="fields">${rows}</dl>`;
 }

@@ -37,7 +37,7 @@ export async function serve(folder, { port = 0, answers = {}, compressed = true 
       const ext = extname(file);
       const headers = { 'content-type': TYPES[ext] ?? 'application/octet-stream', 'last-modified': facts.mtime.toUTCString(), 'cache-control': 'max-age=600' };
       const small = compressed && TEXT.has(ext) && /gzip/.test(request.headers['accept-encoding'] ?? '');
-      const key = `${file} ${facts.mtimeMs} ${small}`;
+      const key = `${file} ${facts.mtimeMs} ${facts.size} ${small}`;
       let body = cache.get(key);
       if (body === undefined) {
         body = await readFile(file);

@@ -90,7 +90,7 @@ export class RankTable {
   #context: TableContext | null = null;
   #from = -1;
   #to = -1;
-  #rowHeight = 46;
+  #rowHeight = 48;
   #scheduled = false;
   #whole = false;
 
@@ -167,13 +167,21 @@ export class RankTable {
     this.#from = from;
     this.#to = to;
     setHtml(this.#body, html`${spacer('top', from)}${rowsHtml(this.#rows, from, to, context)}${spacer('bottom', this.#rows.length - to)}`);
-    for (const place of ['top', 'bottom']) {
-      const row = this.#body.querySelector<HTMLElement>(`tr.spacer.${place}`);
-      if (row !== null) row.style.height = `${(place === 'top' ? from : this.#rows.length - to) * this.#rowHeight}px`;
+    this.#stretch(from, to);
+    const height = this.#body.querySelector<HTMLElement>('tr[data-slug]')?.getBoundingClientRect().height ?? 0;
+    if (height > 0 && Math.abs(height - this.#rowHeight) > 0.01) {
+      this.#rowHeight = height;
+      this.#stretch(from, to);
     }
-    const sample = this.#body.querySelector<HTMLElement>('tr[data-slug]');
-    if (sample !== null && sample.offsetHeight > 0) this.#rowHeight = sample.offsetHeight;
     if (focused !== null) this.#body.querySelector<HTMLElement>(focused)?.focus({ preventScroll: true });
+  }
+
+  /** Gives the rows that are not drawn their height. */
+  #stretch(from: number, to: number): void {
+    const above = this.#body.querySelector<HTMLElement>('tr.spacer.top');
+    const below = this.#body.querySelector<HTMLElement>('tr.spacer.bottom');
+    if (above !== null) above.style.height = `${from * this.#rowHeight}px`;
+    if (below !== null) below.style.height = `${(this.#rows.length - to) * this.#rowHeight}px`;
   }
 
   /** Selector of what has the focus inside the body, so that redrawing does not lose it. */

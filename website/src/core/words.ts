@@ -76,6 +76,11 @@ export function learnBadges(badges: readonly BadgeMeaning[]): void {
   for (const { name, meaning } of badges) BADGES.set(name, meaning);
 }
 
+/** Name and meaning of each badge. */
+export function knownBadges(): (readonly [string, string])[] {
+  return [...BADGES];
+}
+
 /** What a badge means. */
 export function badgeMeaning(name: string): string {
   return BADGES.get(name) ?? 'A badge of this leaderboard; see the methodology.';

@@ -2,3 +2,4 @@
 import { startPage } from '../core/page.ts';
 
 startPage();
+document.documentElement.dataset['ready'] = 'yes';
