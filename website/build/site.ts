@@ -3,19 +3,21 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, utimesSync, writeFileSync, createReadStream } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import type { Plugin } from 'vite';
-import { html } from '../src/core/html.ts';
+import { halfWidth, MISSING, score, size } from '../src/core/format.ts';
+import { html, hubUrl } from '../src/core/html.ts';
 import type { Html } from '../src/core/html.ts';
 import { visibleColumns } from '../src/core/columns.ts';
 import { published } from '../src/core/ranking.ts';
 import { headHtml, rowsHtml } from '../src/core/table.ts';
 import type { TableContext } from '../src/core/table.ts';
-import { knownBadges, learnBadges } from '../src/core/words.ts';
+import { knownBadges, learnBadges, PILLAR_LABEL, STATUS_LABEL } from '../src/core/words.ts';
 import { compact } from '../src/data/compact.ts';
 import { readLeaderboard } from '../src/data/leaderboard.ts';
-import type { Leaderboard, Model, Run } from '../src/data/model.ts';
+import { PILLARS } from '../src/data/model.ts';
+import type { Leaderboard, Measured, Model, Run } from '../src/data/model.ts';
 
 /** Rows written into the index; all of them are in all.html. */
-const ROWS_IN_INDEX = 60;
+const ROWS_IN_INDEX = 50;
 
 const CONTEXT: TableContext = {
   columns: visibleColumns(null),
@@ -62,6 +64,12 @@ export function site(here: string, root: string): Plugin {
         return include(page).replace(`<a href="${name}">`, `<a href="${name}" aria-current="page">`);
       },
     },
+    transform: {
+      order: 'pre',
+      handler(code, id) {
+        return /[/\\]site\.css(\?|$)/.test(id) ? code.replace('/* rules of table bars */', barRules()) : null;
+      },
+    },
     configureServer(server) {
       server.middlewares.use((request, response, next) => {
         const path = decodeURIComponent((request.url ?? '').split('?')[0] ?? '');
@@ -82,6 +90,12 @@ export function site(here: string, root: string): Plugin {
       console.log(`${board.models.length} models, ${copied} files of runs`);
     },
   };
+}
+
+/** Where a table's bar stands: value, lower and upper end of the interval, in steps of half a point. */
+function barRules(): string {
+  const steps = Array.from({ length: 201 }, (_, i) => i);
+  return steps.map((i) => `.x${i}{--x:${i / 2}%}.l${i}{--l:${i / 2}%}.u${i}{--u:${i / 2}%}`).join('');
 }
 
 function writeData(board: Leaderboard, text: string | null, outDir: string): void {
@@ -135,7 +149,8 @@ function prerender(board: Leaderboard, here: string, outDir: string): void {
   const pieces: Record<string, () => string> = {
     '<!-- prerender head -->': () => headHtml(CONTEXT).text,
     '<!-- prerender rows -->': () => rowsHtml(rows, 0, ROWS_IN_INDEX, CONTEXT).text,
-    '<!-- prerender all -->': () => rowsHtml(rows, 0, rows.length, CONTEXT).text,
+    '<!-- prerender all head -->': () => plainHead().text,
+    '<!-- prerender all -->': () => rows.map((row) => plainRow(row).text).join('\n'),
     '<!-- prerender rest -->': () => rest.text,
     '<!-- prerender badges -->': () => badgeRows(board).text,
     '<!-- prerender fields -->': () => fieldTable(here).text,
@@ -172,4 +187,17 @@ function fieldTable(here: string): Html {
     .filter(([, field]) => field.deprecated !== true)
     .flatMap(([name, field]) => [row(name, field, model.required.includes(name)), ...Object.entries(field.items?.properties ?? {}).map(([inner, f]) => row(`${name}[].${inner}`, f, field.items?.required?.includes(inner) === true))]);
   return html`<dl class="fields">${rows}</dl>`;
+}
+
+function plainHead(): Html {
+  const heads = ['Rank', 'Model', 'Status', 'Parameters', 'Licence', 'Aggregate', ...PILLARS.map((pillar) => PILLAR_LABEL[pillar])];
+  return html`<tr>${heads.map((head) => html`<th scope="col">${head}</th>`)}</tr>`;
+}
+
+/** A row in words and numbers only: 5,000 of them are still a small page. */
+function plainRow(row: Model): Html {
+  const url = hubUrl(row.repo, row.revision);
+  const cell = (m: Measured): Html => html`<td>${m.value === null ? html`<abbr title="${m.reason ?? 'not reported'}">${MISSING}</abbr>` : html`${score(m.value)}${m.interval === null ? '' : ` ${halfWidth(...m.interval)}`}`}</td>`;
+  const rank = row.rank === null ? MISSING : row.rankInterval === null || row.rankInterval[0] === row.rankInterval[1] ? String(row.rank) : `${row.rank} (${row.rankInterval[0]}–${row.rankInterval[1]})`;
+  return html`<tr><td>${rank}</td><th scope="row">${url === null ? row.name : html`<a href="${url}" rel="noopener nofollow">${row.name}</a>`}</th><td>${STATUS_LABEL[row.status]}${row.note === null ? '' : `: ${row.note}`}</td><td>${size(row.size)}</td><td>${row.licence}</td>${cell(row.aggregate)}${PILLARS.map((pillar) => cell(row.pillars[pillar]))}</tr>`;
 }

@@ -17,10 +17,12 @@ export function intervalBar(value: number | null, interval: Interval | null, opt
   return html`<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><rect class="axis" y="3.5" width="100" height="1"/><rect class="len" y="3" width="${x}" height="2"/>${band}${chance}<rect class="pt" x="${Math.max(0, x - 0.7)}" y="0" width="1.4" height="8"/></svg>`;
 }
 
-/** A rank interval on an axis from 1 to `last`. */
-export function rankBar(rank: number, interval: Interval | null, last: number): Html {
-  const span = Math.max(last - 1, 1);
-  const at = (x: number): number => round(((x - 1) / span) * 96);
-  const band = interval === null ? nothing : html`<rect class="ci" x="${at(interval[0])}" y="1" width="${round(at(interval[1]) - at(interval[0]) + 4)}" height="6"/>`;
-  return html`<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true"><rect class="axis" y="3.5" width="100" height="1"/>${band}<rect class="pt" x="${at(rank)}" y="0" width="4" height="8"/></svg>`;
+/**
+ * Classes that draw a bar at the foot of a table cell, placed in steps of half a point (`build/site.ts` writes their rules). The
+ * cell needs no further element: thousands of rows are drawn while somebody types.
+ */
+export function barClasses(value: number | null, interval: Interval | null): string {
+  if (value === null) return '';
+  const step = (x: number): number => Math.round(Math.min(Math.max(x, 0), 100) * 2);
+  return interval === null ? ` b x${step(value)}` : ` b x${step(value)} l${step(interval[0])} u${step(interval[1])}`;
 }

@@ -31,7 +31,7 @@ ${grid.cells.map((c) => {
 /** The same as a table, for those who cannot see the colours. */
 export function heatTable(grid: Grid): Html {
   const percent = grid.depths.some((depth) => depth > 1);
-  return html`<details><summary>The grid as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="Long-context grid"><table class="data"><thead><tr><th scope="col">Depth</th>${grid.lengths.map((length) => html`<th scope="col" class="num">${kilo(length)}</th>`)}</tr></thead><tbody>${grid.depths.map((depth) => html`<tr><th scope="row">${percent ? depth : Math.round(depth * 100)} %</th>${grid.lengths.map((length) => {
+  return html`<details><summary>The grid as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="Table: Long-context grid"><table class="data"><thead><tr><th scope="col">Depth</th>${grid.lengths.map((length) => html`<th scope="col" class="num">${kilo(length)}</th>`)}</tr></thead><tbody>${grid.depths.map((depth) => html`<tr><th scope="row">${percent ? depth : Math.round(depth * 100)} %</th>${grid.lengths.map((length) => {
     const found = grid.cells.find((c) => c.length === length && c.depth === depth);
     return html`<td class="num">${found === undefined || found.value === null ? '–' : Math.round(found.value)}</td>`;
   })}</tr>`)}</tbody></table></div></details>`;

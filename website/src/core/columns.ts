@@ -2,7 +2,6 @@
 
 import { html, hubUrl, nothing } from './html.ts';
 import type { Html } from './html.ts';
-import { intervalBar } from '../charts/bar.ts';
 import { bytes, day, halfWidth, MISSING, quantity, score, size } from './format.ts';
 import { badgeMeaning, FIGURE_WORDS, METHOD_LABEL, PILLAR_LABEL, PILLAR_MEANING } from './words.ts';
 import { PILLARS } from '../data/model.ts';
@@ -23,6 +22,8 @@ export interface Column {
   readonly descendingFirst: boolean;
   value(row: Row, standing: Standing): SortValue;
   cell(row: Row, standing: Standing): Html;
+  /** A score whose bar stands at the foot of the cell. */
+  bar?(row: Row, standing: Standing): Measured;
   /** Further columns of a download: name and value. */
   extra?(row: Row, standing: Standing): [string, SortValue][];
 }
@@ -35,8 +36,7 @@ export function missing(reason: string | null): Html {
 
 export function scoreCell(m: Measured): Html {
   if (m.value === null) return missing(m.reason);
-  const spread = m.interval === null ? nothing : html`<span class="pm">${halfWidth(m.interval[0], m.interval[1])}</span>`;
-  return html`<span class="v">${score(m.value)}</span>${spread}${intervalBar(m.value, m.interval)}`;
+  return html`${score(m.value)}${m.interval === null ? nothing : html`<small>${halfWidth(m.interval[0], m.interval[1])}</small>`}`;
 }
 
 function figureText(name: FigureName, figure: Figure): string {
@@ -49,7 +49,7 @@ export function figureCell(name: FigureName, figure: Figure | undefined, hardwar
   if (figure.value === null) return missing(figure.reason ?? METHOD_LABEL[figure.method] ?? figure.method);
   const how = `${METHOD_LABEL[figure.method] ?? figure.method}${hardwareClass === null ? '' : ` on ${hardwareClass}`}`;
   const estimated = figure.method.startsWith('estimated');
-  return html`<span class="v" title="${how}">${figureText(name, figure)}</span>${estimated ? html`<abbr class="est" title="${how}">est.</abbr>` : nothing}`;
+  return html`${figureText(name, figure)}${estimated ? html`<abbr class="est" title="${how}">est.</abbr>` : nothing}`;
 }
 
 export function badgeTags(badges: readonly string[]): Html {
@@ -71,6 +71,7 @@ function pillarColumns(): Column[] {
     descendingFirst: true,
     value: (row) => row.pillars[pillar].value,
     cell: (row) => scoreCell(row.pillars[pillar]),
+    bar: (row) => row.pillars[pillar],
     extra: (row) => [
       [`${pillar}_low`, row.pillars[pillar].interval?.[0] ?? null],
       [`${pillar}_high`, row.pillars[pillar].interval?.[1] ?? null],
@@ -110,7 +111,7 @@ function textColumn(key: string, label: string, meaning: string, value: (row: Ro
     value,
     cell: (row) => {
       const text = value(row);
-      return text === null || text === '' ? missing('not stated') : html`<span class="t" title="${text}">${text}</span>`;
+      return text === null || text === '' ? missing('not stated') : html`${text}`;
     },
   };
 }
@@ -126,6 +127,7 @@ export const COLUMNS: readonly Column[] = [
     descendingFirst: true,
     value: (_row, standing) => standing.aggregate.value,
     cell: (_row, standing) => scoreCell(standing.aggregate),
+    bar: (_row, standing) => standing.aggregate,
     extra: (_row, standing) => [
       ['aggregate_low', standing.aggregate.interval?.[0] ?? null],
       ['aggregate_high', standing.aggregate.interval?.[1] ?? null],
@@ -145,7 +147,7 @@ export const COLUMNS: readonly Column[] = [
     cell: (row) =>
       row.size === null
         ? missing('the number of parameters is not known')
-        : html`<span class="v">${size(row.size)}</span>${row.sizeIsDeclared ? html`<abbr class="est" title="as declared by the author; not counted in the files">decl.</abbr>` : nothing}`,
+        : html`${size(row.size)}${row.sizeIsDeclared ? html`<abbr class="est" title="as declared by the author; not counted in the files">decl.</abbr>` : nothing}`,
   },
   figureColumn('decode_speed', true, 'Edge'),
   figureColumn('efficiency', true),
@@ -167,7 +169,7 @@ export const COLUMNS: readonly Column[] = [
       const url = hubUrl(row.repo, row.revision);
       return url === null
         ? missing(`“${row.repo}” is not a repository name of the hub`)
-        : html`<a class="hub" href="${url}" rel="noopener nofollow" title="${row.repo}" aria-label="${row.repo} on Hugging Face">HF</a>`;
+        : html`<a class="hub" href="${url}" rel="noopener nofollow" title="${row.repo}" aria-label="HF: ${row.repo} on Hugging Face">HF</a>`;
     },
   },
   {
@@ -179,6 +181,7 @@ export const COLUMNS: readonly Column[] = [
     descendingFirst: true,
     value: (row) => row.longContext.value,
     cell: (row) => scoreCell(row.longContext),
+    bar: (row) => row.longContext,
   },
   textColumn('architecture', 'Architecture', '`model_type` of the model’s configuration.', (row) => row.architecture),
   textColumn('license', 'Licence', 'Licence id on the hub.', (row) => row.licence),
@@ -192,7 +195,7 @@ export const COLUMNS: readonly Column[] = [
     byDefault: false,
     descendingFirst: true,
     value: (row) => row.coverage,
-    cell: (row) => html`<span class="v">${(row.coverage * 100).toFixed(0)}</span>`,
+    cell: (row) => html`${(row.coverage * 100).toFixed(0)}`,
   },
   {
     key: 'weighted_sum',
@@ -202,7 +205,7 @@ export const COLUMNS: readonly Column[] = [
     byDefault: false,
     descendingFirst: true,
     value: (row) => row.weightedSum,
-    cell: (row) => (row.weightedSum === null ? missing(row.aggregate.reason) : html`<span class="v">${score(row.weightedSum)}</span>`),
+    cell: (row) => (row.weightedSum === null ? missing(row.aggregate.reason) : html`${score(row.weightedSum)}`),
   },
   textColumn('hardware', 'Hardware class', 'Speed and energy are compared within one hardware class only.', (row) => row.hardwareClass),
   textColumn('suite', 'Suite', 'Suite and version of the run; versions are never ranked together.', (row) => row.suite),

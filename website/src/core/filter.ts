@@ -1,6 +1,5 @@
 // Search and filters. Each narrows what the others leave, whatever the sort.
 
-import { PILLARS } from '../data/model.ts';
 import type { Row } from '../data/model.ts';
 import type { View } from './state.ts';
 
@@ -13,6 +12,11 @@ function haystack(row: Row): string {
     haystacks.set(row, text);
   }
   return text;
+}
+
+/** Prepares the search, so that the first keystroke need not. */
+export function prepareSearch(rows: readonly Row[]): void {
+  for (const row of rows) haystack(row);
 }
 
 /** Rows that the search and all filters let through, in their given order. Words of the search are all required. */
@@ -53,5 +57,3 @@ export function facet(rows: readonly Row[], values: (row: Row) => readonly strin
   for (const row of rows) for (const value of new Set(values(row))) counts.set(value, (counts.get(value) ?? 0) + 1);
   return [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
 }
-
-export const allPillars: readonly string[] = PILLARS;

@@ -111,9 +111,16 @@ export function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
+const publishedOnce = new WeakMap<Row, Standing>();
+
 /** The standing that the leaderboard publishes. */
 export function published(row: Row): Standing {
-  return { rank: row.rank, rankInterval: row.rankInterval, aggregate: row.aggregate };
+  let standing = publishedOnce.get(row);
+  if (standing === undefined) {
+    standing = { rank: row.rank, rankInterval: row.rankInterval, aggregate: row.aggregate };
+    publishedOnce.set(row, standing);
+  }
+  return standing;
 }
 
 /** Two ranked models are a statistical tie when each one's rank interval holds the other's rank. */

@@ -2,6 +2,7 @@
 
 import { html, nothing, setHtml } from './html.ts';
 import type { Html } from './html.ts';
+import { barClasses } from '../charts/bar.ts';
 import { shortBadgeTags } from './columns.ts';
 import type { Column } from './columns.ts';
 import { MISSING } from './format.ts';
@@ -54,7 +55,12 @@ export function rowHtml(row: Row, index: number, context: TableContext, up: bool
 <td class="c-select"><label class="pick"><input type="checkbox" data-pick="${row.slug}"${picked ? html` checked` : nothing} aria-label="Compare ${row.name}"></label></td>
 ${rankCell(row, context, up, down)}
 <th scope="row" class="c-name"><span class="line"><a class="name" href="${modelAddress(row.slug)}">${row.name}</a>${status}${shortBadgeTags(row.badges)}</span><span class="sub">${[row.licence, row.architecture].filter((part) => part !== '').join(' · ')}</span></th>
-${context.columns.map((column) => html`<td class="c-${column.key} k-${column.kind}">${column.cell(row, context.standing(row))}</td>`)}</tr>`;
+${context.columns.map((column) => cellHtml(row, column, context.standing(row)))}</tr>`;
+}
+
+function cellHtml(row: Row, column: Column, standing: Standing): Html {
+  const bar = column.bar?.(row, standing);
+  return html`<td class="c-${column.key} k-${column.kind}${bar === undefined ? '' : barClasses(bar.value, bar.interval)}">${column.cell(row, standing)}</td>`;
 }
 
 export function modelAddress(slug: string): string {
@@ -80,6 +86,8 @@ export function rowsHtml(rows: readonly Row[], from: number, to: number, context
 /** Up to here every row is in the page; above, only those near the window. */
 const ALL_ROWS = 150;
 const MARGIN = 12;
+/** Rows beyond the window that are drawn at once; the margin follows when the browser is idle. */
+const NEAR = 1;
 
 /** Keeps the table body in step with the rows, drawing only what is near the window when there are many. */
 export class RankTable {
@@ -93,6 +101,7 @@ export class RankTable {
   #rowHeight = 48;
   #scheduled = false;
   #whole = false;
+  #timer = 0;
 
   constructor(table: HTMLTableElement) {
     this.#table = table;
@@ -111,7 +120,7 @@ export class RankTable {
     this.#from = -1;
     if (headToo) this.#redrawHead(context);
     this.#table.setAttribute('aria-rowcount', String(rows.length + 1));
-    this.#draw();
+    this.#draw(NEAR);
   }
 
   /** Redraws the rows in view, after a selection changed. */
@@ -142,38 +151,48 @@ export class RankTable {
     });
   }
 
-  #window(): [number, number] {
+  #window(margin: number): [number, number] {
     const total = this.#rows.length;
     if (this.#whole || total <= ALL_ROWS) return [0, total];
     const top = this.#body.getBoundingClientRect().top;
-    const first = Math.floor(Math.max(0, -top) / this.#rowHeight);
-    const seen = Math.ceil(innerHeight / this.#rowHeight);
-    const from = Math.max(0, Math.min(first, total - seen) - MARGIN);
-    return [from, Math.min(total, first + seen + MARGIN)];
+    const first = Math.min(Math.floor(Math.max(0, -top) / this.#rowHeight), total - 1);
+    const seen = Math.max(1, Math.ceil((innerHeight - Math.max(top, 0)) / this.#rowHeight) + 1);
+    const from = Math.max(0, Math.min(first, total - seen) - margin);
+    return [from, Math.min(total, first + seen + margin)];
   }
 
-  #draw(): void {
+  #draw(margin = MARGIN): void {
     const context = this.#context;
     if (context === null) return;
-    const [from, to] = this.#window();
+    const [from, to] = this.#window(margin);
     if (from === this.#from && to === this.#to) return;
     // Small scrolls stay within the margin that is drawn already.
-    if (this.#from >= 0 && !this.#whole) {
+    if (this.#from >= 0 && !this.#whole && margin === MARGIN) {
       const slack = MARGIN / 2;
-      const near = Math.abs(from - this.#from) < slack && Math.abs(to - this.#to) < slack && to < this.#rows.length && from > 0;
-      if (near) return;
+      if (Math.abs(from - this.#from) < slack && Math.abs(to - this.#to) < slack && to < this.#rows.length && from > 0) return;
     }
     const focused = this.#focused();
     this.#from = from;
     this.#to = to;
     setHtml(this.#body, html`${spacer('top', from)}${rowsHtml(this.#rows, from, to, context)}${spacer('bottom', this.#rows.length - to)}`);
     this.#stretch(from, to);
-    const height = this.#body.querySelector<HTMLElement>('tr[data-slug]')?.getBoundingClientRect().height ?? 0;
-    if (height > 0 && Math.abs(height - this.#rowHeight) > 0.01) {
-      this.#rowHeight = height;
-      this.#stretch(from, to);
-    }
     if (focused !== null) this.#body.querySelector<HTMLElement>(focused)?.focus({ preventScroll: true });
+    if (margin < MARGIN && to - from < this.#rows.length) this.#later();
+    else this.#measure();
+  }
+
+  /** Draws the margin once nothing more urgent is to be done. */
+  #later(): void {
+    clearTimeout(this.#timer);
+    this.#timer = window.setTimeout(() => this.#draw(), 250);
+  }
+
+  /** Rows are as high as the style sheet says, unless the reader's font makes them higher. */
+  #measure(): void {
+    const height = this.#body.querySelector<HTMLElement>('tr[data-slug]')?.getBoundingClientRect().height ?? 0;
+    if (height === 0 || Math.abs(height - this.#rowHeight) < 0.01) return;
+    this.#rowHeight = height;
+    this.#stretch(this.#from, this.#to);
   }
 
   /** Gives the rows that are not drawn their height. */

@@ -4,7 +4,7 @@ import { announce, csvField, download, showProblem, startPage } from '../core/pa
 import { byId, html, nothing, setHtml } from '../core/html.ts';
 import { COLUMNS, isSortable, sortRows, startsDescending, visibleColumns } from '../core/columns.ts';
 import type { SortValue } from '../core/columns.ts';
-import { activeFilters, facet, filterRows } from '../core/filter.ts';
+import { activeFilters, facet, filterRows, prepareSearch } from '../core/filter.ts';
 import { count, size } from '../core/format.ts';
 import { isPublished, published, standings, totalWeight } from '../core/ranking.ts';
 import type { Standing } from '../core/ranking.ts';
@@ -27,6 +27,8 @@ let sortedFor = '';
 let own: Map<string, Standing> | null = null;
 let ownFor = '';
 let columnsDrawn = '';
+let weightsDrawn = '';
+let selectionDrawn = '';
 const table = new RankTable(byId<HTMLTableElement>('ranking'));
 let plots: typeof import('./plots.ts') | null = null;
 
@@ -60,21 +62,23 @@ function render(): void {
   }
   current = filterRows(sorted, view);
   const tableView = view.view === 'table';
-  byId('table-view').hidden = !tableView;
-  byId('plots-view').hidden = tableView;
-  for (const name of ['table', 'plots']) byId(`tab-${name}`).setAttribute('aria-pressed', String(view.view === name));
+  if (byId('table-view').hidden === tableView) for (const name of ['table', 'plots']) byId(`tab-${name}`).setAttribute('aria-pressed', String(view.view === name));
+  setHidden('table-view', !tableView);
+  setHidden('plots-view', tableView);
   if (tableView) {
     const c = context();
     const headKey = `${c.columns.map((column) => column.key).join()} ${c.sort} ${c.descending}`;
-    table.update(current, c, headKey !== columnsDrawn);
+    const headToo = headKey !== columnsDrawn;
+    table.update(current, c, headToo);
     columnsDrawn = headKey;
-    fitTable();
+    if (headToo) fitTable();
   } else {
     void drawPlots();
   }
   drawCount();
   drawSelection();
-  drawWeights();
+  if (weightsKey !== weightsDrawn) drawWeights();
+  weightsDrawn = weightsKey;
 }
 
 async function drawPlots(): Promise<void> {
@@ -94,21 +98,19 @@ function fitTable(): void {
 }
 
 function drawCount(): void {
-  const ranked = current.filter((row) => standing(row).rank !== null).length;
+  const ranked = (): number => current.filter((row) => standing(row).rank !== null).length;
   const filters = activeFilters(view);
   const text =
     all.length === 0
       ? 'No model has been evaluated yet.'
       : filters > 0
         ? `${count(current.length)} of ${count(all.length)} models`
-        : `${count(current.length)} ${current.length === 1 ? 'model' : 'models'}, ${count(ranked)} ranked`;
-  const element = byId('count');
-  if (element.textContent !== text) element.textContent = text;
-  byId('clear').hidden = filters === 0;
-  const filterCount = byId('filter-count');
-  filterCount.textContent = filters > 0 ? ` (${filters})` : '';
+        : `${count(current.length)} ${current.length === 1 ? 'model' : 'models'}, ${count(ranked())} ranked`;
+  setText('count', text);
+  setHidden('clear', filters === 0);
+  setText('filter-count', filters > 0 ? ` (${filters})` : '');
   const empty = byId('empty');
-  empty.hidden = current.length > 0;
+  setHidden('empty', current.length > 0);
   if (current.length === 0) {
     setHtml(
       empty,
@@ -119,7 +121,21 @@ function drawCount(): void {
   }
 }
 
+/** Writing what is there already would still cost a layout. */
+function setText(id: string, text: string): void {
+  const element = byId(id);
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function setHidden(id: string, hidden: boolean): void {
+  const element = byId(id);
+  if (element.hidden !== hidden) element.hidden = hidden;
+}
+
 function drawSelection(): void {
+  const key = view.selected.join(' ');
+  if (key === selectionDrawn) return;
+  selectionDrawn = key;
   const bar = byId('selection');
   bar.hidden = view.selected.length === 0;
   if (view.selected.length === 0) return;
@@ -317,6 +333,8 @@ function listen(): void {
     render();
   });
   addEventListener('resize', fitTable, { passive: true });
+  // The layout of the page's first picture may still change when the font arrives.
+  void document.fonts.ready.then(fitTable);
 }
 
 function pick(slug: string, input: HTMLInputElement): void {
@@ -396,6 +414,7 @@ async function main(): Promise<void> {
     render();
     document.documentElement.dataset['ready'] = 'yes';
     performance.mark('interactive');
+    setTimeout(() => prepareSearch(all), 50);
   } catch (error) {
     showProblem(byId('problem'), error);
     document.documentElement.dataset['ready'] = 'failed';
