@@ -17,8 +17,8 @@
 
 mod generation;
 
-use super::plan::{Pass, Plan, Reading};
-use super::staging::{CACHE_BLOCK, Staged};
+use super::plan::{Pass, Plan, Reading, Sharing};
+use super::staging::Staged;
 use super::tokenizer::{ModelTokenizer, ScoredTokens, excerpt, fit};
 use super::{
     ChatMessage, DType, Device, EngineDescription, EngineError, Generation, GenerationRequest, LanguageModel, Loglikelihood,
@@ -30,6 +30,7 @@ use ::mistralrs::core::{
 };
 use ::mistralrs::model_builder_trait::build_text_pipeline;
 use candle_core::Tensor;
+use generation::Place;
 use rayon::prelude::*;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,9 @@ const VERSION: &str = "0.8.1";
 
 /// Most bytes of logits that one pass may return; longer passes are cut. (Logits come back for every token fed.)
 const LOGITS_BYTES: usize = 256 << 20;
+
+/// Lines have a multiple of this many places.
+const LINE_STEP: usize = 64;
 
 /// Pause between looks at an engine that is finishing its step.
 const PAUSE: Duration = Duration::from_micros(50);
@@ -76,8 +80,8 @@ struct Runner {
     _engine: Arc<MistralRs>,
 }
 
-/// The cached keys and values of the current path, by layer: tensors of shape (1, heads, `places`, width) that the engine's cache entry
-/// shares.
+/// The cached keys and values of the current path, by layer: tensors of shape (1, heads, `places`, width) that share their storage with
+/// the engine's cache entry.
 struct Line {
     filler: TokenId,
     places: usize,
@@ -146,7 +150,7 @@ impl MistralRsModel {
         usage: &mut Usage,
         done: &mut dyn FnMut(usize, &[Value]) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let plan = Plan::new(requests, self.longest_shared);
+        let plan = Plan::new(requests, Sharing { least: 0, longest: self.longest_shared });
         let mut values = vec![Value::default(); plan.readings];
         let needed = plan.needed(answered);
         self.lay_line(self.places_for(&plan, requests), usage)?;
@@ -188,23 +192,7 @@ impl MistralRsModel {
     /// Feeds the tokens from `start` to `end` of an input whose earlier ones are on the line. Gives the logits (rows × vocabulary) and the
     /// row that the first of them belongs to, and puts the new keys and values on the line.
     fn forward(&mut self, input: &[TokenId], start: usize, end: usize, usage: &mut Usage) -> Result<(usize, Tensor), EngineError> {
-        // A filler right after the fillers would be taken for a part of the prefix: then the pass begins one token earlier.
-        let mut from = start;
-        if let Some(line) = &self.line {
-            while from > 0 && input[from] == line.filler {
-                from -= 1;
-            }
-        }
-        let (runner, tokens) = match &self.line {
-            Some(line) if from > 0 => {
-                let fillers = std::iter::repeat_n(line.filler, from);
-                (&self.lined, fillers.chain(input[from..end].iter().copied()).collect())
-            }
-            _ => {
-                from = 0;
-                (&self.plain, input[..end].to_vec())
-            }
-        };
+        let (runner, from, tokens) = self.on_line(&input[..end], start);
         let (logits, tag) = runner.raw_logits(tokens)?;
         let rows = logits.dim(0).map_err(computation)?;
         if rows != end - from {
@@ -213,10 +201,27 @@ impl MistralRsModel {
                 end - from
             )));
         }
-        self.keep_on_line(from, end)?;
+        if input.len() <= self.longest_shared {
+            self.keep_on_line(from, end)?;
+        }
         runner.settle(&tag)?;
         usage.tokens_computed += u64::try_from(end - from).unwrap_or(u64::MAX) + 1;
         Ok((from, logits))
+    }
+
+    /// The runner and the tokens to send it for an input whose first `start` tokens are on the line, and the row at which it really begins.
+    fn on_line(&self, input: &[TokenId], start: usize) -> (&Runner, usize, Vec<TokenId>) {
+        let Some(line) = &self.line else { return (&self.plain, 0, input.to_vec()) };
+        // A filler right after the fillers would be taken for a part of the prefix: then the pass begins one token earlier.
+        let mut from = start;
+        while from > 0 && input[from] == line.filler {
+            from -= 1;
+        }
+        if from == 0 {
+            return (&self.plain, 0, input.to_vec());
+        }
+        let tokens = std::iter::repeat_n(line.filler, from).chain(input[from..].iter().copied()).collect();
+        (&self.lined, from, tokens)
     }
 
     /// Copies the keys and values of the places `from..end` from the engine's cache to the line.
@@ -234,8 +239,7 @@ impl MistralRsModel {
                 return Err(EngineError::Computation("mistral.rs keeps no keys and values after a pass".to_owned()));
             };
             for (new, kept) in [(k, kept_k), (v, kept_v)] {
-                let new = new.narrow(2, from, end - from).and_then(|new| new.contiguous()).map_err(computation)?;
-                kept.slice_set(&new, 2, from).map_err(computation)?;
+                overwrite(kept, &new, from, end).map_err(computation)?;
             }
         }
         Ok(())
@@ -243,12 +247,13 @@ impl MistralRsModel {
 
     /// Lays a line of at least `places` places, where the present one is shorter: a request of fillers that ends in the engine's cache.
     fn lay_line(&mut self, places: usize, usage: &mut Usage) -> Result<(), EngineError> {
+        let places = places.min(self.longest_shared);
         if places == 0 || self.line.as_ref().is_some_and(|line| line.places >= places) {
             return Ok(());
         }
-        // The cache's tensors have room for whole blocks; only a full tensor can be written in place.
-        let places = places.next_multiple_of(CACHE_BLOCK);
-        let places = if places > self.longest_shared + 1 { self.longest_shared + 1 } else { places };
+        // Room to spare, so that calls of slowly growing requests do not lay a line each.
+        let grown = self.line.as_ref().map_or(0, |line| line.places + line.places / 2);
+        let places = places.next_multiple_of(LINE_STEP).max(grown).min(self.longest_shared);
         self.lines_laid += 1;
         let filler = self
             .vocabulary
@@ -266,13 +271,10 @@ impl MistralRsModel {
                     (Some(k), Some(v)) => Some((k, v)),
                     _ => None,
                 };
-                if let Some((k, v)) = &pair
-                    && (k.dim(2).map_err(computation)? != places || !k.is_contiguous() || !v.is_contiguous())
+                if let Some((k, _)) = &pair
+                    && k.dim(2).map_err(computation)? != places
                 {
-                    return Err(EngineError::Computation(format!(
-                        "mistral.rs keeps {:?} keys where {places} full places were expected",
-                        k.shape()
-                    )));
+                    return Err(EngineError::Computation(format!("mistral.rs keeps {:?} keys, not those of {places} places", k.shape())));
                 }
                 layers.push(pair);
             }
@@ -406,13 +408,7 @@ impl LanguageModel for MistralRsModel {
     ) -> Result<Usage, EngineError> {
         let begun = Instant::now();
         let mut usage = Usage::default();
-        for (index, request) in requests.iter().enumerate() {
-            if answered.get(index).copied().unwrap_or(false) {
-                continue;
-            }
-            let generation = self.generate(request, &mut usage).map_err(|error| of_request(index, error))?;
-            sink(index, generation).map_err(EngineError::Stopped)?;
-        }
+        self.generate_all(requests, answered, &mut usage, sink)?;
         usage.seconds = begun.elapsed().as_secs_f64();
         Ok(usage)
     }
@@ -447,7 +443,8 @@ impl LanguageModel for MistralRsModel {
     fn generate_alone(&mut self, request: &GenerationRequest) -> Result<(Generation, Usage), EngineError> {
         let begun = Instant::now();
         let mut usage = Usage::default();
-        let generation = self.generate(request, &mut usage)?;
+        let prompt = self.tokenizer.prompt(&request.context, request.max_new_tokens)?;
+        let generation = self.generate(request, &prompt, Place { start: 0, keep: false }, &mut usage)?;
         usage.seconds = begun.elapsed().as_secs_f64();
         Ok((generation, usage))
     }
@@ -611,6 +608,16 @@ fn normaliser(logits: &[f32]) -> (usize, f64) {
     }
     let sum: f64 = logits.iter().map(|&logit| f64::from((logit - highest).exp())).sum();
     (top, f64::from(highest) + sum.ln())
+}
+
+/// Copies the places `from..end` of one key or value tensor to another, in place. Head by head: what the cache shows of its tensors is
+/// contiguous only within a head.
+fn overwrite(kept: &Tensor, new: &Tensor, from: usize, end: usize) -> candle_core::Result<()> {
+    for head in 0..kept.dim(1)? {
+        let new = new.narrow(1, head, 1)?.narrow(2, from, end - from)?.contiguous()?;
+        kept.narrow(1, head, 1)?.slice_set(&new, 2, from)?;
+    }
+    Ok(())
 }
 
 /// Checks that the device is there; gives its class.

@@ -43,6 +43,15 @@ pub struct Pass {
     pub completes: Vec<usize>,
 }
 
+/// Which prefixes may be taken over from earlier passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    /// Prefixes with fewer tokens are computed again.
+    pub least: usize,
+    /// Inputs with more tokens share nothing: the model's cache cannot be rewound that far.
+    pub longest: usize,
+}
+
 /// The passes that answer a set of requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -55,9 +64,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans the requests. Inputs longer than `longest_shared` tokens share nothing (a model whose cache cannot be rewound that far).
+    /// Plans the requests.
     #[must_use]
-    pub fn new(requests: &[ScoredTokens], longest_shared: usize) -> Self {
+    pub fn new(requests: &[ScoredTokens], sharing: Sharing) -> Self {
         let mut plan = Self::default();
         let order = plan.assign_slots(requests);
         // Owner of each row of the current path: the passes by where they begin, innermost last.
@@ -65,13 +74,14 @@ impl Plan {
         let mut from = 0;
         let mut previous: Option<usize> = None;
         while from < order.len() {
-            let group = pass_members(requests, &order[from..], longest_shared);
+            let group = pass_members(requests, &order[from..], sharing.longest);
             let last = order[from + group - 1].clone();
             let input = &requests[last[0]].input;
             let shared = match previous {
-                Some(previous) if input.len() <= longest_shared => common_prefix(&requests[previous].input, input),
+                Some(previous) if input.len() <= sharing.longest => common_prefix(&requests[previous].input, input),
                 _ => 0,
             };
+            let shared = if shared < sharing.least { 0 } else { shared };
             while path.last().is_some_and(|&(begins, _)| begins >= shared) {
                 path.pop();
             }
@@ -84,7 +94,7 @@ impl Plan {
             }
             let pass = &mut plan.passes[number];
             pass.completes.sort_unstable();
-            previous = (input.len() <= longest_shared).then_some(last[0]);
+            previous = (input.len() <= sharing.longest).then_some(last[0]);
             if previous.is_none() {
                 path.clear();
             }
@@ -165,11 +175,11 @@ impl Plan {
 }
 
 /// How many of the groups at the front one pass answers: each is a prefix of the next.
-fn pass_members(requests: &[ScoredTokens], order: &[Vec<usize>], longest_shared: usize) -> usize {
+fn pass_members(requests: &[ScoredTokens], order: &[Vec<usize>], longest: usize) -> usize {
     let input = |group: &Vec<usize>| &requests[group[0]].input;
     let extends = |pair: &[Vec<usize>]| {
         let (shorter, longer) = (input(&pair[0]), input(&pair[1]));
-        longer.starts_with(shorter) && (longer.len() <= longest_shared || longer.len() == shorter.len())
+        longer.starts_with(shorter) && (longer.len() <= longest || longer.len() == shorter.len())
     };
     1 + order.windows(2).take_while(|pair| extends(pair)).count()
 }
@@ -183,6 +193,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, HashSet};
+
+    const ALL: Sharing = Sharing { least: 0, longest: usize::MAX };
 
     fn request(context: &[TokenId], continuation: &[TokenId]) -> ScoredTokens {
         let mut input = context.to_vec();
@@ -199,7 +211,7 @@ mod tests {
             let context: Vec<TokenId> = preamble.iter().chain(&question).copied().collect();
             requests.extend((0..4).map(|choice| request(&context, &[choice])));
         }
-        let plan = Plan::new(&requests, usize::MAX);
+        let plan = Plan::new(&requests, ALL);
         assert_eq!(plan.passes.iter().map(|pass| pass.fed.clone()).collect::<Vec<_>>(), [0..53, 50..53]);
         assert_eq!(plan.passes[0].completes, [0, 1, 2, 3]);
         assert_eq!(
@@ -213,11 +225,11 @@ mod tests {
     #[test]
     fn scored_tokens_that_are_shared_are_read_when_they_are_computed() {
         let requests = [request(&[1, 2], &[7, 8, 3]), request(&[1, 2], &[7, 8, 4, 5])];
-        let plan = Plan::new(&requests, usize::MAX);
+        let plan = Plan::new(&requests, ALL);
         assert_eq!(plan.passes.len(), 1, "the first input is a prefix of the second");
         assert_eq!(plan.tokens(), 5);
         let apart = [request(&[1, 2], &[7, 8, 3, 0]), request(&[1, 2], &[7, 8, 4, 5])];
-        let plan = Plan::new(&apart, usize::MAX);
+        let plan = Plan::new(&apart, ALL);
         assert_eq!(plan.passes.iter().map(|pass| (pass.fed.clone(), pass.parent)).collect::<Vec<_>>(), [(0..5, None), (4..5, Some(0))]);
         assert_eq!(plan.passes[0].readings.len(), 7);
         assert_eq!(plan.passes[1].completes, [1]);
@@ -227,7 +239,7 @@ mod tests {
     fn inputs_beyond_the_rewindable_length_share_nothing() {
         let requests =
             [request(&[1, 2, 3], &[4]), request(&[1, 2, 3, 5], &[6]), request(&[1, 2, 3, 6], &[6]), request(&[1, 2, 3, 6], &[7])];
-        let plan = Plan::new(&requests, 3);
+        let plan = Plan::new(&requests, Sharing { least: 0, longest: 3 });
         assert_eq!(plan.passes.iter().map(|pass| pass.fed.clone()).collect::<Vec<_>>(), [0..3, 0..4, 0..4]);
         assert!(plan.passes.iter().all(|pass| pass.parent.is_none()));
     }
@@ -260,7 +272,7 @@ mod tests {
         /// Each distinct token prefix is fed exactly once, in no more passes than there are distinct inputs.
         #[test]
         fn a_plan_feeds_each_prefix_once(requests in requests()) {
-            let plan = Plan::new(&requests, usize::MAX);
+            let plan = Plan::new(&requests, ALL);
             let prefixes: HashSet<&[TokenId]> = requests.iter().flat_map(|request| (1..=request.input.len()).map(|end| &request.input[..end])).collect();
             prop_assert_eq!(plan.tokens(), prefixes.len());
             let inputs: HashSet<_> = requests.iter().map(|request| &request.input).collect();
@@ -269,8 +281,8 @@ mod tests {
 
         /// Every open request is completed exactly once, with the right rows of the right path, whatever was answered before.
         #[test]
-        fn a_plan_answers_every_request(requests in requests(), answered in prop::collection::vec(any::<bool>(), 40), longest in 0..16usize) {
-            let plan = Plan::new(&requests, longest);
+        fn a_plan_answers_every_request(requests in requests(), answered in prop::collection::vec(any::<bool>(), 40), least in 0..5usize, longest in 0..16usize) {
+            let plan = Plan::new(&requests, Sharing { least, longest });
             let mut completed: Vec<usize> = plan.passes.iter().flat_map(|pass| pass.completes.clone()).collect();
             completed.sort_unstable();
             prop_assert_eq!(completed, (0..requests.len()).collect::<Vec<_>>());
@@ -286,7 +298,7 @@ mod tests {
         /// A request's slots are filled by the time its pass is done: no later pass is needed for it.
         #[test]
         fn a_request_is_complete_with_its_pass(requests in requests()) {
-            let plan = Plan::new(&requests, usize::MAX);
+            let plan = Plan::new(&requests, ALL);
             let mut filled = HashSet::new();
             for pass in &plan.passes {
                 filled.extend(pass.readings.iter().map(|reading| reading.slot));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// The engine's cache grows by this many tokens at a time.
-pub(super) const CACHE_BLOCK: usize = 512;
+const CACHE_BLOCK: usize = 512;
 
 /// A staged model folder; it vanishes with the value.
 pub(super) struct Staged {

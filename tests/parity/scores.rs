@@ -271,3 +271,45 @@ fn a_resumed_run_gives_the_same_bits() {
         }
     }
 }
+
+/// Generations share the beginnings of their prompts, equal prompts are written once, and a resumed run writes the same tokens.
+#[test]
+fn shared_prompts_write_the_same_tokens() {
+    let mut model = model(MODELS[0].1);
+    let documents = documents(&golden().join("demo/mbpp-3shot.jsonl"));
+    let mut requests: Vec<GenerationRequest> = documents
+        .iter()
+        .map(|document| GenerationRequest {
+            context: text(&document["arguments"][0][0]),
+            until: vec!["[DONE]".to_owned()],
+            max_new_tokens: 24,
+            decoding: Decoding::Greedy,
+        })
+        .collect();
+    // The same again, a shorter wish for the same prompt, and a prompt with which another begins.
+    requests.push(requests[0].clone());
+    requests.push(GenerationRequest { max_new_tokens: 5, ..requests[1].clone() });
+    let context = requests[2].context.clone();
+    let half: String = context.chars().take(context.chars().count() / 2).collect();
+    requests.push(GenerationRequest { context: half, ..requests[2].clone() });
+    let mut whole = vec![None; requests.len()];
+    let usage = model
+        .generate_until(&requests, &[], &mut |index, answer| {
+            whole[index] = Some(answer);
+            Ok(())
+        })
+        .expect("writes");
+    assert!(usage.tokens_computed * 2 < usage.tokens_nominal, "the shared examples are computed once: {usage:?}");
+    for (index, request) in requests.iter().enumerate() {
+        let (alone, _) = model.generate_alone(request).expect("writes");
+        assert_eq!(whole[index].as_ref().map(|answer| &answer.token_ids), Some(&alone.token_ids), "request {index}");
+    }
+    let answered: Vec<bool> = (0..requests.len()).map(|index| index % 3 != 1).collect();
+    model
+        .generate_until(&requests, &answered, &mut |index, answer| {
+            assert!(!answered[index]);
+            assert_eq!(Some(answer), whole[index], "request {index}");
+            Ok(())
+        })
+        .expect("writes");
+}

@@ -1,8 +1,9 @@
 //! Writing text: the token ids are taken, and the stop rules applied, where the engine asks its logits processor.
 
-use super::{MistralRsModel, Runner, answer, lock, request, stopped_thread, unexpected};
-use crate::engine::tokenizer::{ModelTokenizer, StopString};
-use crate::engine::{Decoding, EngineError, Finish, Generation, GenerationRequest, TokenId, Usage};
+use super::{MistralRsModel, Runner, answer, lock, of_request, request, stopped_thread, unexpected};
+use crate::engine::plan::{Pass, Plan, Sharing};
+use crate::engine::tokenizer::{EncodedPrompt, ModelTokenizer, ScoredTokens, StopString};
+use crate::engine::{Decoding, EngineError, Finish, Generation, GenerationRequest, Sink, TokenId, Usage};
 use ::mistralrs::core::{CustomLogitsProcessor, Response};
 use candle_core::Tensor;
 use rand_mt::Mt64;
@@ -14,33 +15,114 @@ use tokio::sync::mpsc::{Receiver, channel};
 /// How often the engine is asked for errors while it writes.
 const WATCH: Duration = Duration::from_millis(100);
 
+/// Shared beginnings of prompts with fewer tokens are computed again.
+const LEAST_SHARED: usize = 16;
+
+/// What a prompt has to do with the line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Tokens of the prompt that are on the line.
+    pub(super) start: usize,
+    /// Whether the others are put on it.
+    pub(super) keep: bool,
+}
+
 impl MistralRsModel {
+    /// Continues prompts, in the order of a plan: what they share is computed once. Prompts are written one after the other, because a
+    /// batch would change the last bits of the logits with its company.
+    pub(super) fn generate_all(
+        &mut self,
+        requests: &[GenerationRequest],
+        answered: &[bool],
+        usage: &mut Usage,
+        sink: &mut Sink<'_, Generation>,
+    ) -> Result<(), EngineError> {
+        let prompts: Result<Vec<EncodedPrompt>, EngineError> = requests
+            .iter()
+            .enumerate()
+            .map(|(index, request)| {
+                self.tokenizer.prompt(&request.context, request.max_new_tokens).map_err(|error| of_request(index, error))
+            })
+            .collect();
+        let prompts = prompts?;
+        // What is generated has no target; the plan only needs to know that the last row is read.
+        let inputs: Vec<ScoredTokens> =
+            prompts.iter().map(|prompt| ScoredTokens { input: prompt.tokens.clone(), targets: vec![0] }).collect();
+        // What is written stands in the same cache, and the prompt must still be in it afterwards.
+        let written = requests.iter().map(|request| request.max_new_tokens).max().unwrap_or(0);
+        let longest = self.longest_shared.saturating_sub(written);
+        let plan = Plan::new(&inputs, Sharing { least: LEAST_SHARED, longest });
+        let repeated = |pass: &Pass| {
+            let others = pass.completes.iter().filter(|&&other| other != pass.request && pass.fed.end <= longest);
+            others.map(|&other| inputs[other].input.len() - 1).max()
+        };
+        let places = plan.passes.iter().map(|pass| pass.fed.start.max(repeated(pass).unwrap_or(0))).max().unwrap_or(0);
+        self.lay_line(places, usage)?;
+
+        let open = |request: usize| !answered.get(request).copied().unwrap_or(false);
+        for (pass, _) in plan.passes.iter().zip(plan.needed(answered)).filter(|(_, needed)| *needed) {
+            let first = pass.request;
+            let keep = pass.fed.end <= longest;
+            let mut answer = None;
+            if open(first) {
+                let generation = self
+                    .generate(&requests[first], &prompts[first], Place { start: pass.fed.start, keep }, usage)
+                    .map_err(|error| of_request(first, error))?;
+                sink(first, generation.clone()).map_err(EngineError::Stopped)?;
+                answer = Some(generation);
+            } else if keep {
+                self.forward(&prompts[first].tokens, pass.fed.start, pass.fed.end, usage)?;
+            }
+            // Prompts that the first one begins with, or equals, have all but their last token on the line now.
+            for &other in pass.completes.iter().filter(|&&other| other != first && open(other)) {
+                let same = requests[other] == requests[first] && requests[other].decoding == Decoding::Greedy;
+                let generation = match &answer {
+                    Some(answer) if same => answer.clone(),
+                    _ => {
+                        let start = if keep { prompts[other].tokens.len() - 1 } else { 0 };
+                        self.generate(&requests[other], &prompts[other], Place { start, keep: false }, usage)
+                            .map_err(|error| of_request(other, error))?
+                    }
+                };
+                sink(other, generation).map_err(EngineError::Stopped)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Continues one prompt.
-    pub(super) fn generate(&mut self, generation: &GenerationRequest, usage: &mut Usage) -> Result<Generation, EngineError> {
+    pub(super) fn generate(
+        &mut self,
+        generation: &GenerationRequest,
+        prompt: &EncodedPrompt,
+        place: Place,
+        usage: &mut Usage,
+    ) -> Result<Generation, EngineError> {
         if generation.max_new_tokens == 0 {
             return Err(EngineError::Request("max_new_tokens is 0".to_owned()));
         }
-        let prompt = self.tokenizer.prompt(&generation.context, generation.max_new_tokens)?;
         let stops = self.tokenizer.stop_strings(&generation.until)?;
-        let fed = prompt.tokens.len();
         let (writer, outcome) = Writer::new(&self.tokenizer, generation, stops.clone())?;
         let writer = Arc::new(writer);
 
         let (sender, receiver) = channel(generation.max_new_tokens + 16);
         *writer.receiver() = Some(receiver);
-        let mut request = request(prompt.tokens, sender);
+        let (runner, from, tokens) = self.on_line(&prompt.tokens, place.start);
+        let mut request = request(tokens, sender);
         // Streamed, because only a streamed request ends when nobody listens any more.
         request.is_streaming = true;
         request.logits_processors = Some(vec![Arc::clone(&writer) as Arc<dyn CustomLogitsProcessor>]);
-        self.plain.send(request)?;
-        let written = wait(&writer, &outcome)?;
-        let (token_ids, finish) = written?;
-
+        runner.send(request)?;
+        let (token_ids, finish) = wait(&writer, &outcome)??;
         // The engine computes at least one step more after its first.
-        self.plain.settle(&writer)?;
-        let computed = fed + token_ids.len().max(2) - 1;
-        usage.tokens_computed += u64::try_from(computed).unwrap_or(u64::MAX);
-        usage.tokens_nominal += u64::try_from(fed + token_ids.len() - 1).unwrap_or(u64::MAX);
+        runner.settle(&writer)?;
+        if place.keep {
+            self.keep_on_line(from, prompt.tokens.len())?;
+        }
+
+        let fed = prompt.tokens.len() - from;
+        usage.tokens_computed += u64::try_from(fed + token_ids.len().max(2) - 1).unwrap_or(u64::MAX);
+        usage.tokens_nominal += u64::try_from(prompt.tokens.len() + token_ids.len() - 1).unwrap_or(u64::MAX);
         usage.truncated += u64::from(prompt.truncated);
         let text = self.tokenizer.generated_text(&token_ids, &stops)?;
         Ok(Generation { text, token_ids, finish, truncated: prompt.truncated })
