@@ -2,6 +2,8 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "where they fail, the test fails")]
 
 mod artifacts;
+#[cfg(feature = "engine")]
+mod engine;
 mod git_server;
 mod hub;
 mod leaderboard;
