@@ -4,6 +4,7 @@ mod archive;
 mod artifact_files;
 mod demo;
 mod detect;
+mod merge;
 mod process;
 mod registry;
 mod report;
@@ -68,6 +69,8 @@ enum Command {
     Registry(registry::RegistryArguments),
     /// Derive the leaderboard that the website shows
     Website(website::WebsiteArguments),
+    /// Join the shards of one run
+    Merge(merge::MergeArguments),
     /// Keep a dated snapshot of results
     Archive(archive::ArchiveArguments),
     /// Write questions and answers in the form of other programs
@@ -105,6 +108,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Report(arguments) => report::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
         Command::Website(arguments) => website::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
         Command::Archive(arguments) => archive::run(&arguments),
         Command::Samples(arguments) => samples::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),

@@ -6,6 +6,7 @@ pub mod board;
 pub mod canonical;
 pub mod identity;
 pub mod import;
+pub mod merge;
 pub mod pillars;
 pub mod ranking;
 pub mod registry;

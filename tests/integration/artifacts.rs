@@ -536,3 +536,58 @@ fn samples_are_exported_in_the_harness_form() {
         Some(2)
     );
 }
+
+/// Shards with a part of the tasks each, joined in any order, give the run that one command gives.
+#[test]
+fn joined_shards_are_the_whole_run() {
+    let repository = Repository::new([0], &["FP16"]);
+    let whole: Run = serde_json::from_value(read_json(&repository.runs[0])).expect("a run");
+    let shard = |name: &str, takes: &dyn Fn(usize) -> bool| {
+        let mut run = whole.clone();
+        run.requested = whole.requested.iter().enumerate().filter(|(index, _)| takes(*index)).map(|(_, task)| task.clone()).collect();
+        run.tasks.retain(|task, _| run.requested.contains(task));
+        run.samples
+            .retain(|sample| run.tasks.contains_key(&sample.task) || (sample.task.starts_with("mmlu_") && run.tasks.contains_key("mmlu")));
+        (run.pillars, run.aggregate) = summarise(&crate::synthetic::pillars(), &run.tasks);
+        let folder = repository.path("shards").join(name).join("lab--model-0").join(&run.run_id);
+        fs::create_dir_all(folder.join("samples")).expect("the folder can be made");
+        for sample in &run.samples {
+            fs::copy(repository.runs[0].with_file_name(&sample.file), folder.join(&sample.file)).expect("the file is there");
+        }
+        write_run_json(&folder.join("run.json"), &run);
+        folder.join("run.json")
+    };
+    shard("a", &|index| index % 3 == 0);
+    let b = shard("b", &|index| index % 3 != 0);
+    // A shard that failed where another one finished: the finished task stands.
+    let failed = shard("c", &|index| index == 0);
+    forge_run(&failed, |run| {
+        for task in run.tasks.values_mut() {
+            *task = TaskRecord {
+                version: task.version.clone(),
+                num_fewshot: task.num_fewshot,
+                ..TaskRecord::without_score(TaskStatus::Failed, "the machine was switched off")
+            };
+        }
+        run.samples.clear();
+    });
+    repository.must(&["merge", "--output-dir", "one", "shards/a", "shards/b", "shards/c"]);
+    repository.must(&["merge", "--output-dir", "other", "shards/c", "shards/b", "shards/a"]);
+    let joined =
+        |output: &str| fs::read(repository.path(output).join("lab--model-0").join(&whole.run_id).join("run.json")).expect("it is there");
+    assert!(joined("one") == joined("other"));
+    assert!(joined("one") == fs::read(&repository.runs[0]).expect("it is there"));
+    let (code, out) = repository.verify(&["--results", "one"]);
+    assert_eq!(code, Some(0), "{out}");
+
+    // Another run's shard is refused.
+    forge_run(&b, |run| {
+        run.seed = 7;
+        run.identity.seed = 7;
+        run.run_id = run.identity.run_id();
+    });
+    let output = repository.run(&["merge", "--output-dir", "third", "shards/a", "shards/b"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/seed"), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!repository.path("third").exists());
+}

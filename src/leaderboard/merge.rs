@@ -1,0 +1,100 @@
+//! Joins the shards of one run: parts of its tasks, evaluated by several commands or machines.
+
+use super::audit::differences;
+use super::pillars::{PillarSpec, summarise};
+use super::run::{Run, SampleFile, TaskStatus};
+
+/// Why shards cannot be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// There is nothing to join.
+    #[error("no shard was given")]
+    Nothing,
+    /// The shards are of different runs.
+    #[error("the shards are of different runs: {pointer} {message} in the first shard's identity")]
+    OtherRun {
+        /// JSON pointer into `identity`.
+        pointer: String,
+        /// How the two differ.
+        message: String,
+    },
+    /// Two shards have a result of one task, and the results differ.
+    #[error("two shards have results of {task} that differ ({pointer}): keep the one that can be trusted")]
+    Contradiction {
+        /// The task.
+        task: String,
+        /// Where the results differ.
+        pointer: String,
+    },
+}
+
+/// The joined run, and for each of its sample files the index of the shard that has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Merged {
+    /// The run.
+    pub run: Run,
+    /// Indices into the shards, parallel to `run.samples`.
+    pub owners: Vec<usize>,
+}
+
+/// Joins shards, in any order. A task that one shard has finished and another has failed is taken as finished; two results of one task must
+/// have the same answers. `pillars` are those of the run's suite. `leaves` gives the names of the sample files of a task.
+///
+/// # Errors
+/// See [`MergeError`].
+pub fn merge(shards: &[Run], pillars: &[PillarSpec], leaves: impl Fn(&str) -> Vec<String>) -> Result<Merged, MergeError> {
+    // The order of the arguments must not show in the result.
+    let mut order: Vec<usize> = (0..shards.len()).collect();
+    order.sort_by(|a, b| key(&shards[*a]).cmp(&key(&shards[*b])));
+    let first = *order.first().ok_or(MergeError::Nothing)?;
+    let mut run = shards[first].clone();
+    run.tasks.clear();
+    run.samples.clear();
+    let mut files: Vec<(SampleFile, usize)> = Vec::new();
+    for &index in &order {
+        let shard = &shards[index];
+        if let Some(difference) = differences("", &shards[first].identity, &shard.identity).into_iter().next() {
+            return Err(MergeError::OtherRun { pointer: difference.pointer, message: difference.message });
+        }
+        run.started_at = run.started_at.min(shard.started_at);
+        run.finished_at = run.finished_at.max(shard.finished_at);
+        run.requested.extend(shard.requested.iter().cloned());
+        for (name, task) in &shard.tasks {
+            let samples: Vec<SampleFile> =
+                leaves(name).iter().filter_map(|leaf| shard.samples.iter().find(|s| s.task == *leaf)).cloned().collect();
+            if let Some(known) = run.tasks.get(name) {
+                let answers: Vec<&SampleFile> =
+                    files.iter().map(|(file, _)| file).filter(|file| samples.iter().any(|s| s.task == file.task)).collect();
+                match (known.status == TaskStatus::Ok, task.status == TaskStatus::Ok) {
+                    (true, true)
+                        if samples
+                            .iter()
+                            .any(|sample| answers.iter().any(|known| known.task == sample.task && known.sha256 != sample.sha256)) =>
+                    {
+                        return Err(MergeError::Contradiction { task: name.clone(), pointer: format!("/tasks/{name}") });
+                    }
+                    (false, true) => {}
+                    _ => continue,
+                }
+            }
+            files.retain(|(file, _)| !samples.iter().any(|sample| sample.task == file.task));
+            files.extend(samples.into_iter().map(|sample| (sample, index)));
+            run.tasks.insert(name.clone(), task.clone());
+        }
+        let (mine, theirs) = (&mut run.informational, &shard.informational);
+        mine.long_context = mine.long_context.take().or_else(|| theirs.long_context.clone());
+        mine.edge = mine.edge.take().or_else(|| theirs.edge.clone());
+        mine.energy = mine.energy.take().or_else(|| theirs.energy.clone());
+    }
+    run.requested.sort();
+    run.requested.dedup();
+    (run.pillars, run.aggregate) = summarise(pillars, &run.tasks);
+    files.sort();
+    let owners = files.iter().map(|(_, owner)| *owner).collect();
+    run.samples = files.into_iter().map(|(file, _)| file).collect();
+    Ok(Merged { run, owners })
+}
+
+fn key(run: &Run) -> (chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>, Vec<&String>) {
+    (run.started_at, run.finished_at, run.tasks.keys().collect())
+}
