@@ -71,7 +71,7 @@ impl fmt::Display for Verdict {
 pub struct Execution {
     /// How the program ended.
     pub verdict: Verdict,
-    /// Why: the exception's kind and message, the limit that was passed, the fault. Empty for a passed program. At most about
+    /// Why: the exception's kind and message, the limit that was passed, the fault. Empty for a passed program, unless it held no test. At most about
     /// 1,000 characters; written by the program as much as by the sandbox, so hostile.
     pub reason: String,
     /// The isolation that the program ran in.

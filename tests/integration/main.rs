@@ -9,6 +9,7 @@ mod git_server;
 mod hub;
 mod leaderboard;
 mod publish;
+mod sandbox;
 mod submission;
 mod synthetic;
 mod synthetic_samples;

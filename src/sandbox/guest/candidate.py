@@ -8,19 +8,24 @@ def harness_guard():
     builtins.exit = builtins.quit = builtins.help = None
     os.environ.clear()
     os.environ["OMP_NUM_THREADS"] = "1"
+    # Modules that the metric's process has loaded by then do not meet the None functions: these ask for the folder while they load.
+    names = {"shutil": ("rmtree", "move", "chown"), "subprocess": ("Popen",), "multiprocessing.process": ()}
+    hook = Disabling(names, os, os.getcwd)
     for name in ("kill system putenv remove removedirs rmdir fchdir setuid fork forkpty killpg rename renames truncate replace unlink "
                  "fchmod fchown chmod chown chroot lchflags lchmod lchown getcwd chdir").split():
         setattr(os, name, None)
     for name in ("ipdb", "joblib", "resource", "psutil", "tkinter"):
         sys.modules[name] = None
-    sys.meta_path.insert(0, Disabling({"shutil": ("rmtree", "move", "chown"), "subprocess": ("Popen",)}))
+    sys.meta_path.insert(0, hook)
 
 
 class Disabling:
     """Finds a few modules like the ordinary finder does, and sets some of their functions to None once they are loaded."""
 
-    def __init__(self, names):
+    def __init__(self, names, os, getcwd):
         self.names = names
+        self.os = os
+        self.getcwd = getcwd
 
     def find_spec(self, name, path=None, target=None):
         disabled = self.names.pop(name, None)
@@ -35,7 +40,11 @@ class Disabling:
         execute = spec.loader.exec_module
 
         def exec_module(module):
-            execute(module)
+            kept, self.os.getcwd = self.os.getcwd, self.getcwd
+            try:
+                execute(module)
+            finally:
+                self.os.getcwd = kept
             for function in disabled:
                 setattr(module, function, None)
 

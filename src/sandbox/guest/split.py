@@ -92,7 +92,8 @@ def first_test_statement(ast, body):
     """The number of the statement at which the test begins, or None if there is no test to be seen."""
     if body and is_check_call(ast, body[-1]):
         checks = [number for number, statement in enumerate(body) if isinstance(statement, ast.FunctionDef) and statement.name == "check"]
-        if checks and checks[-1] == len(body) - 2 and not body[-2].decorator_list:
+        if checks and checks[-1] == len(body) - 2:
+            # A decorator above it stays with the code before: one that the completion left open is then a syntax error.
             first = checks[-1]
             return first - 1 if first and is_metadata(ast, body[first - 1]) else first
     first = len(body)

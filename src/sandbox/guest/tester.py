@@ -245,4 +245,5 @@ def tester(job, incoming, outgoing, verdict):
         pass
     except BaseException as error:
         run.fault = run.fault or (b"F", describe_error(error))
-    report(*(run.fault or (b"P", "")))
+    # Without a test, passing only says that the program says it reached its end.
+    report(*(run.fault or (b"P", "" if job["test"].strip() else "no test was found; the program ran to its end")))

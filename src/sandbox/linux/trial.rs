@@ -21,7 +21,7 @@ const MOST_FILES: usize = 4096;
 
 /// What came out of a guest, before it is weighed.
 enum Heard {
-    Passed,
+    Passed(String),
     Failed(String),
     /// The candidate ended before its test was done.
     Ended,
@@ -78,10 +78,10 @@ impl Launcher {
         let heard = running.listen(verdict_out, &nonce, None)?;
         let Heard::At(at) = heard else { return running.judge(heard) };
         drop(running);
-        let Some((candidate, test)) = text.split_at_checked(at) else {
+        let Some((before, after)) = text.split_at_checked(at) else {
             return Err(io::Error::other("the test begins outside of the program"));
         };
-        let program = Program { candidate: candidate.to_owned(), test: test.to_owned(), ..Program::default() };
+        let program = Program { candidate: before.to_owned(), test: after.to_owned(), ..Program::default() };
         self.run_program(&program, limits)
     }
 
@@ -155,7 +155,7 @@ impl Running<'_> {
                         next = began.at + Duration::from_secs_f64(self.limits.cpu_s);
                         self.began = Some(began);
                     }
-                    b'P' => return Ok(Heard::Passed),
+                    b'P' => return Ok(Heard::Passed(text)),
                     b'F' => return Ok(Heard::Failed(text)),
                     b'C' => return Ok(Heard::Ended),
                     b'E' => return Ok(Heard::Fault(text)),
@@ -262,7 +262,7 @@ impl Running<'_> {
         let set_up = messages.into_iter().find(|message| !message.is_empty());
         let (verdict, reason) = match heard {
             _ if set_up.is_some() => (Verdict::SandboxError, set_up.unwrap_or_default()),
-            Heard::Passed => (Verdict::Passed, String::new()),
+            Heard::Passed(remark) => (Verdict::Passed, remark),
             Heard::TimedOut(reason) => (Verdict::TimedOut, reason),
             Heard::Fault(reason) => (Verdict::SandboxError, reason),
             Heard::Ended | Heard::Silence | Heard::Failed(_) if out_of_time && self.began.is_some() => {
