@@ -1,8 +1,10 @@
-//! The documents: every link leads somewhere, every command and option that they name exists, every dependency is explained.
+//! The documents: every link leads somewhere, every command and option that they name exists, every example is a valid submission, every
+//! dependency is explained.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -66,6 +68,45 @@ impl Document {
         }
         pieces
     }
+}
+
+/// What `validate` says of a submission, without the hub; `None` where it accepts it.
+fn refusal(input: &str, arguments: &[&str]) -> Option<String> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_slm-bench"))
+        .args(["validate", "-", "--no-hub"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn every_example_is_a_valid_submission() {
+    let mut checked = 0;
+    for document in documents() {
+        let fenced: Vec<&Line> = document.lines.iter().filter(|line| line.fenced).collect();
+        for block in fenced.chunk_by(|one, next| one.number + 1 == next.number) {
+            if !block.iter().any(|line| line.text == "model:") {
+                continue;
+            }
+            let text: String = block.iter().map(|line| format!("{}\n", line.text)).collect();
+            // A block in a block is the text of an issue as it stands.
+            let issue = if text.contains("```") { text } else { format!("```yaml\n{text}```\n") };
+            assert_eq!(refusal(&issue, &["--issue"]), None, "{}", document.place(block[0]));
+            checked += 1;
+        }
+    }
+    for file in std::fs::read_dir(root().join("models/submissions")).unwrap() {
+        let path = file.unwrap().path();
+        assert_eq!(refusal(&std::fs::read_to_string(&path).unwrap(), &[]), None, "{}", path.display());
+        checked += 1;
+    }
+    assert!(checked >= 4, "only {checked} examples were found");
+    assert!(refusal("model: {}\n", &[]).is_some());
 }
 
 fn documents() -> Vec<Document> {
