@@ -93,7 +93,7 @@ fn every_example_is_a_valid_submission() {
             if !block.iter().any(|line| line.text == "model:") {
                 continue;
             }
-            let text: String = block.iter().map(|line| format!("{}\n", line.text)).collect();
+            let text = block.iter().map(|line| line.text.as_str()).collect::<Vec<_>>().join("\n") + "\n";
             // A block in a block is the text of an issue as it stands.
             let issue = if text.contains("```") { text } else { format!("```yaml\n{text}```\n") };
             assert_eq!(refusal(&issue, &["--issue"]), None, "{}", document.place(block[0]));
