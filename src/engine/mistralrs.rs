@@ -105,6 +105,10 @@ impl MistralRsModel {
         let on_cpu = device == "cpu";
         let (dtype, dtype_name) = match options.dtype {
             DType::F32 => (ModelDType::F32, "f32"),
+            DType::Bf16 if on_cpu => {
+                let reason = "mistral.rs has no bf16 matrix product on the CPU; use --dtype f32 (the default there), which represents bf16 weights exactly";
+                return Err(EngineError::Load(reason.to_owned()));
+            }
             DType::Bf16 => (ModelDType::BF16, "bf16"),
             DType::F16 => (ModelDType::F16, "f16"),
             DType::Auto if on_cpu => (ModelDType::F32, "f32"),
@@ -527,8 +531,8 @@ fn answer(receiver: &mut Receiver<Response>) -> Result<Response, EngineError> {
 
 fn unexpected(response: Response) -> EngineError {
     EngineError::Computation(match response {
-        Response::InternalError(error) | Response::ValidationError(error) => format!("mistral.rs: {error}"),
-        Response::ModelError(message, _) | Response::CompletionModelError(message, _) => format!("mistral.rs: {message}"),
+        Response::InternalError(error) | Response::ValidationError(error) => described(&error),
+        Response::ModelError(message, _) | Response::CompletionModelError(message, _) => described(&message),
         _ => "mistral.rs gave an answer of another kind than was asked for".to_owned(),
     })
 }
@@ -538,7 +542,12 @@ fn stopped_thread() -> EngineError {
 }
 
 fn computation(error: candle_core::Error) -> EngineError {
-    EngineError::Computation(format!("mistral.rs: {error}"))
+    EngineError::Computation(described(&error))
+}
+
+/// The engine's own words without the stack trace that it appends where `RUST_BACKTRACE` is set: reasons are published.
+fn described(error: &dyn std::fmt::Display) -> String {
+    format!("mistral.rs: {}", error.to_string().lines().next().unwrap_or("no reason given"))
 }
 
 fn not_a_number(what: &str) -> EngineError {
