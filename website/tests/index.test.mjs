@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync, rmSync, statSync, utimesSync } from 'node:
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { after, before, test } from 'node:test';
-import { build, names, ranks, start } from './sites.mjs';
+import { build, here, names, ranks, start } from './sites.mjs';
 
 let s;
 let site;
@@ -153,6 +153,37 @@ test('own weights: a slider reorders at once, the arithmetic is exact, the publi
   await page.click('#weights-note [data-action="published"]');
   assert.deepEqual(await names(page), published().map((m) => m.name));
   assert.ok(await page.isHidden('#weights-note'));
+});
+
+test('own weights give the rankings of tests/fixtures/weights.json, score for score', async () => {
+  const fixture = JSON.parse(readFileSync(join(here, 'tests/fixtures/weights.json'), 'utf8'));
+  const fixed = build(fixture.models.length, {
+    runs: 0,
+    change(board) {
+      board.models.forEach((model, i) => {
+        const { id, pillars } = fixture.models[i];
+        Object.assign(model, { id, name: id, status: 'ranked', status_reason: null });
+        const cells = Object.entries(pillars).map(([name, score]) => [name, { score, stderr: null, ci95: null, reason: score === null ? 'not measured' : null, tasks: {} }]);
+        model.pillars = Object.fromEntries(cells);
+      });
+    },
+  });
+  const server = await s.open(fixed);
+  for (const { weights, ranking } of fixture.cases) {
+    const page = await s.page(server, `index.html?w=${Object.values(weights).join(',')}&cols=aggregate`);
+    const published = Object.values(weights).join() === '35,20,15,20,20';
+    if (!published) {
+      const shown = await ranks(page);
+      for (const { id, rank } of ranking) assert.equal(shown[id], rank === null ? null : String(rank), `${id} under ${Object.values(weights)}`);
+      const ranked = ranking.filter(({ rank }) => rank !== null).map(({ rank }) => rank);
+      assert.deepEqual((await names(page)).slice(0, ranked.length).map((id) => ranking.find((r) => r.id === id).rank), ranked);
+      await page.click('#p-download > summary');
+      const [file] = await Promise.all([page.waitForEvent('download'), page.click('[data-action="json"]')]);
+      const records = JSON.parse(readFileSync(await file.path(), 'utf8'));
+      for (const { id, score } of ranking) assert.equal(records.find((r) => r.id === id).aggregate, score, id);
+    }
+    await page.context().close();
+  }
 });
 
 test('all weights zero: nothing is ranked, and it is said', async () => {
@@ -450,4 +481,10 @@ test('the index weighs at most 120 KB of compressed JavaScript and CSS, everythi
   const bytes = [...seen].reduce((sum, file) => sum + gzipSync(readFileSync(join(site.dist, 'assets', file))).length, statSync(join(site.dist, 'theme.js')).size);
   console.log(`index: ${(bytes / 1024).toFixed(1)} KiB compressed in ${seen.size} files`);
   assert.ok(bytes <= 120 * 1000, `${bytes} bytes`);
+});
+
+test('the lock file names no host, and the versions of package.json are locked', () => {
+  const lock = readFileSync(join(here, 'package-lock.json'), 'utf8');
+  assert.doesNotMatch(lock, /"resolved"|https?:/, 'run node scripts/lock.mjs after npm install');
+  assert.equal(JSON.parse(lock).lockfileVersion, 3);
 });

@@ -1,0 +1,12 @@
+// Takes the addresses that npm adds (funding) out of package-lock.json: the lock file names packages and digests, no host.
+// Run it after npm install.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+
+const path = new URL('../package-lock.json', import.meta.url);
+const lock = JSON.parse(readFileSync(path, 'utf8'));
+for (const entry of Object.values(lock.packages)) {
+  delete entry.funding;
+  delete entry.resolved;
+}
+writeFileSync(path, `${JSON.stringify(lock, null, 2)}\n`);
