@@ -169,7 +169,7 @@ function taskRow(task: Task): Html {
 
 function difference(value: number | null): Html {
   if (value === null) return html`<span class="muted">${MISSING}</span>`;
-  return html`<span class="${value > 0.05 ? 'up' : value < -0.05 ? 'down' : ''}">${signed(value)}</span>`;
+  return html`${signed(value)}`;
 }
 
 function quantizationsHtml(model: Model): Html {
