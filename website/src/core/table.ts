@@ -47,11 +47,11 @@ function rankCell(row: Row, context: TableContext, up: boolean, down: boolean): 
   return html`<td class="c-rank${ties}"><span class="r">${standing.rank}</span>${before}${range}</td>`;
 }
 
-/** One model. `index` counts from 1 among the rows in view; `up` and `down`: a statistical tie with the neighbour. */
+/** One model. `index` counts from 1 among the rows in view (0: the caller writes it); `up` and `down`: a statistical tie with the neighbour. */
 export function rowHtml(row: Row, index: number, context: TableContext, up: boolean, down: boolean): Html {
   const picked = context.selected.has(row.slug);
   const status = row.status === 'ranked' ? nothing : html`<button type="button" class="badge status" data-tip="${row.note ?? STATUS_MEANING[row.status]}">${STATUS_LABEL[row.status]}</button>`;
-  return html`<tr data-slug="${row.slug}" aria-rowindex="${index + 1}" class="${picked ? 'picked' : ''}${row.status === 'ranked' ? '' : ' unranked'}">
+  return html`<tr data-slug="${row.slug}"${index > 0 ? html` aria-rowindex="${index + 1}"` : nothing} class="${picked ? 'picked' : ''}${row.status === 'ranked' ? '' : ' unranked'}">
 <td class="c-select"><label class="pick"><input type="checkbox" data-pick="${row.slug}"${picked ? html` checked` : nothing} aria-label="Compare ${row.name}"></label></td>
 ${rankCell(row, context, up, down)}
 <th scope="row" class="c-name"><span class="line"><a class="name" href="${modelAddress(row.slug)}">${row.name}</a>${status}${shortBadgeTags(row.badges)}</span><span class="sub">${[row.licence, row.architecture].filter((part) => part !== '').join(' · ')}</span></th>
@@ -67,20 +67,17 @@ export function modelAddress(slug: string): string {
   return `model.html?id=${encodeURIComponent(slug)}`;
 }
 
-/** Rows `from` to `to` of the view, with the marks of statistical ties when the order is by rank. */
+/** Whether row `i` and the next one are a statistical tie, in an order by rank. */
+function joins(rows: readonly Row[], i: number, context: TableContext): boolean {
+  if (context.sort !== 'rank' && context.sort !== 'aggregate') return false;
+  const a = rows[i];
+  const b = rows[i + 1];
+  return a !== undefined && b !== undefined && tied(context.standing(a), context.standing(b));
+}
+
+/** Rows `from` to `to` of the view. */
 export function rowsHtml(rows: readonly Row[], from: number, to: number, context: TableContext): Html {
-  const byRank = context.sort === 'rank' || context.sort === 'aggregate';
-  const joined = (i: number): boolean => {
-    const a = rows[i];
-    const b = rows[i + 1];
-    return byRank && a !== undefined && b !== undefined && tied(context.standing(a), context.standing(b));
-  };
-  const out: Html[] = [];
-  for (let i = from; i < Math.min(to, rows.length); i++) {
-    const row = rows[i];
-    if (row !== undefined) out.push(rowHtml(row, i + 1, context, joined(i - 1), joined(i)));
-  }
-  return html`${out}`;
+  return html`${rows.slice(from, to).map((row, k) => rowHtml(row, from + k + 1, context, joins(rows, from + k - 1, context), joins(rows, from + k, context)))}`;
 }
 
 /** Up to here every row is in the page; above, only those near the window. */
@@ -88,6 +85,11 @@ const ALL_ROWS = 150;
 const MARGIN = 12;
 /** Rows beyond the window that are drawn at once; the margin follows when the browser is idle. */
 const NEAR = 1;
+
+interface Drawn {
+  readonly text: string;
+  readonly row: HTMLTableRowElement;
+}
 
 /** Keeps the table body in step with the rows, drawing only what is near the window when there are many. */
 export class RankTable {
@@ -102,6 +104,8 @@ export class RankTable {
   #scheduled = false;
   #whole = false;
   #timer = 0;
+  /** Rows in the page, in their order, with the markup that made them. */
+  #drawn = new Map<string, Drawn>();
 
   constructor(table: HTMLTableElement) {
     this.#table = table;
@@ -171,14 +175,53 @@ export class RankTable {
       const slack = MARGIN / 2;
       if (Math.abs(from - this.#from) < slack && Math.abs(to - this.#to) < slack && to < this.#rows.length && from > 0) return;
     }
-    const focused = this.#focused();
     this.#from = from;
     this.#to = to;
-    setHtml(this.#body, html`${spacer('top', from)}${rowsHtml(this.#rows, from, to, context)}${spacer('bottom', this.#rows.length - to)}`);
+    this.#replace(from, to, context);
     this.#stretch(from, to);
-    if (focused !== null) this.#body.querySelector<HTMLElement>(focused)?.focus({ preventScroll: true });
     if (margin < MARGIN && to - from < this.#rows.length) this.#later();
     else this.#measure();
+  }
+
+  /**
+   * Brings the rows of the body to `from`..`to`. Rows that stay as they are keep their elements, which spares the browser most of
+   * the work while a search narrows.
+   */
+  #replace(from: number, to: number, context: TableContext): void {
+    const wanted = this.#rows.slice(from, to).map((row, k) => {
+      const i = from + k;
+      return { slug: row.slug, markup: rowHtml(row, 0, context, joins(this.#rows, i - 1, context), joins(this.#rows, i, context)) };
+    });
+    const stays = new Set(wanted.filter(({ slug, markup }) => this.#drawn.get(slug)?.text === markup.text).map(({ slug }) => slug));
+    const before = [...this.#drawn.keys()].filter((slug) => stays.has(slug));
+    const after = wanted.filter(({ slug }) => stays.has(slug)).map(({ slug }) => slug);
+    const sameOrder = before.length === after.length && before.every((slug, i) => slug === after[i]);
+    const focused = this.#focused();
+    if (!sameOrder || stays.size === 0) {
+      stays.clear();
+      setHtml(this.#body, html`${spacer('top')}${wanted.map(({ markup }) => markup)}${spacer('bottom')}`);
+      const rows = this.#body.rows;
+      this.#drawn = new Map(wanted.map(({ slug, markup }, k) => [slug, { text: markup.text, row: rows[k + 1] as HTMLTableRowElement }]));
+    } else {
+      const fresh = document.createElement('tbody');
+      setHtml(fresh, html`${wanted.flatMap(({ slug, markup }) => (stays.has(slug) ? [] : [markup]))}`);
+      const made = [...fresh.rows];
+      for (const [slug, { row }] of this.#drawn) if (!stays.has(slug)) row.remove();
+      const drawn = new Map<string, Drawn>();
+      let next = this.#body.rows[1] ?? null;
+      for (const { slug, markup } of wanted) {
+        const kept = stays.has(slug) ? this.#drawn.get(slug) : undefined;
+        const row = kept?.row ?? made.shift();
+        if (row === undefined) continue;
+        if (kept === undefined) this.#body.insertBefore(row, next);
+        else next = row.nextElementSibling as HTMLTableRowElement | null;
+        drawn.set(slug, { text: markup.text, row });
+      }
+      this.#drawn = drawn;
+    }
+    let index = from + 2;
+    for (const { row } of this.#drawn.values()) row.setAttribute('aria-rowindex', String(index++));
+    if (focused !== null && !this.#body.contains(document.activeElement)) this.#body.querySelector<HTMLElement>(focused)?.focus({ preventScroll: true });
   }
 
   /** Draws the margin once nothing more urgent is to be done. */
@@ -199,8 +242,11 @@ export class RankTable {
   #stretch(from: number, to: number): void {
     const above = this.#body.querySelector<HTMLElement>('tr.spacer.top');
     const below = this.#body.querySelector<HTMLElement>('tr.spacer.bottom');
-    if (above !== null) above.style.height = `${from * this.#rowHeight}px`;
-    if (below !== null) below.style.height = `${(this.#rows.length - to) * this.#rowHeight}px`;
+    for (const [row, rows] of [[above, from], [below, this.#rows.length - to]] as const) {
+      if (row === null) continue;
+      if (row.hidden !== (rows === 0)) row.hidden = rows === 0;
+      row.style.height = `${rows * this.#rowHeight}px`;
+    }
   }
 
   /** Selector of what has the focus inside the body, so that redrawing does not lose it. */
@@ -217,6 +263,6 @@ export class RankTable {
   }
 }
 
-function spacer(place: string, rows: number): Html {
-  return rows > 0 ? html`<tr class="spacer ${place}" aria-hidden="true"><td colspan="99"></td></tr>` : nothing;
+function spacer(place: string): Html {
+  return html`<tr class="spacer ${place}" aria-hidden="true" hidden><td colspan="99"></td></tr>`;
 }
