@@ -5,6 +5,7 @@ use super::sys::{self, Pid};
 use super::view::SCRATCH;
 use crate::sandbox::Limits;
 use landlock::{ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope};
+use seccompiler::BpfProgram;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -44,6 +45,8 @@ pub(super) struct Means {
     pub(super) become_user: Option<u32>,
     /// No process outside of this launcher has the guests' user id.
     pub(super) own_user: bool,
+    /// The filters of a guest that is the first process of its namespace: all are alike.
+    pub(super) filters: [BpfProgram; 2],
     /// `/proc` of the host.
     pub(super) proc: OwnedFd,
     /// The interpreter, open.
@@ -106,6 +109,8 @@ impl Means {
     fn become_guest(&self, given: &Given<'_>, outside: (u32, u32), report: &OwnedFd) -> io::Result<io::Error> {
         let step = |what: &'static str| move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
         sys::die_with_parent().map_err(step("die with the launcher"))?;
+        // If memory runs out, a guest goes first. A kernel without this choice is no reason to stop.
+        let _ = sys::write_below(self.proc.as_fd(), "self/oom_score_adj", b"1000");
         if self.user_namespace {
             self.map_user(outside).map_err(step("map the user"))?;
         }
@@ -125,9 +130,13 @@ impl Means {
             self.restrict_files(&scratch).map_err(io::Error::other).map_err(step("restrict files by Landlock"))?;
         }
         limit_resources(given.limits, self.own_user).map_err(step("limit resources"))?;
+        let own_filters = match sys::own_pid() {
+            1 => self.filters.clone(),
+            pid => filters(pid).map_err(io::Error::other).map_err(step("build the system call filter"))?,
+        };
         let (arguments, environment) = self.command().map_err(step("build the command"))?;
-        for filter in filters(sys::own_pid()).map_err(io::Error::other).map_err(step("build the system call filter"))? {
-            seccompiler::apply_filter(&filter).map_err(io::Error::other).map_err(step("restrict system calls"))?;
+        for filter in &own_filters {
+            seccompiler::apply_filter(filter).map_err(io::Error::other).map_err(step("restrict system calls"))?;
         }
         Ok(step("execute the interpreter")(sys::execute(PROGRAM_DESCRIPTOR, &arguments, &environment)))
     }

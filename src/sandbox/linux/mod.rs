@@ -87,6 +87,7 @@ impl Launcher {
             landlock,
             become_user: None,
             own_user: true,
+            filters: filter::filters(1).map_err(io::Error::other)?,
             proc: open("/proc")?,
             program: open(&setup.executable.to_string_lossy())?,
             null: std::fs::File::options().read(true).write(true).open("/dev/null")?.into(),
