@@ -654,6 +654,7 @@ fn honest_values_cross() {
         .iter()
         .map(|(_, code, test)| Program { candidate: (*code).to_owned(), test: (*test).to_owned(), ..Program::default() })
         .collect();
+    let folder = tempfile::tempdir().expect("a folder");
     let mut wrong = Vec::new();
     for (program, ((name, ..), execution)) in programs.iter().zip(cases.iter().zip(sandbox.run_all(&programs, 2, &|_| {}))) {
         if execution.verdict != Verdict::Passed {
@@ -662,8 +663,7 @@ fn honest_values_cross() {
         // The same in one process.
         let script =
             format!("exec(compile({:?} + '\\n' + {:?}, '<string>', 'exec'), {{}})", Quoted(&program.candidate), Quoted(&program.test));
-        let status =
-            std::process::Command::new(python()).args(["-c", &script]).current_dir(std::env::temp_dir()).output().expect("python3");
+        let status = std::process::Command::new(python()).args(["-c", &script]).current_dir(folder.path()).output().expect("python3");
         assert!(status.status.success(), "{name} in one process: {}", String::from_utf8_lossy(&status.stderr));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
