@@ -24,7 +24,8 @@ export function size(parameters: number | null): string {
   if (parameters === null) return MISSING;
   if (parameters >= 999.5e6) return `${short(parameters / 1e9)}B`;
   if (parameters >= 999.5e3) return `${short(parameters / 1e6)}M`;
-  return `${short(parameters / 1e3)}K`;
+  if (parameters >= 1000) return `${short(parameters / 1e3)}K`;
+  return String(parameters);
 }
 
 function short(value: number): string {
