@@ -54,7 +54,7 @@ export function rowHtml(row: Row, index: number, context: TableContext, up: bool
   return html`<tr data-slug="${row.slug}"${index > 0 ? html` aria-rowindex="${index + 1}"` : nothing} class="${picked ? 'picked' : ''}${row.status === 'ranked' ? '' : ' unranked'}">
 <td class="c-select"><label class="pick"><input type="checkbox" data-pick="${row.slug}"${picked ? html` checked` : nothing} aria-label="Compare ${row.name}"></label></td>
 ${rankCell(row, context, up, down)}
-<th scope="row" class="c-name"><span class="line"><a class="name" href="${modelAddress(row.slug)}">${row.name}</a>${status}${shortBadgeTags(row.badges)}</span><span class="sub">${[row.licence, row.architecture].filter((part) => part !== '').join(' · ')}</span></th>
+<th scope="row" class="c-name"><span class="line"><a class="name" href="${modelAddress(row.slug)}">${row.name}</a>${status}${shortBadgeTags(row.badges)}</span><span class="sub">${row.status === 'ranked' ? nothing : html`<b class="phone">${STATUS_LABEL[row.status]} · </b>`}${[row.licence, row.architecture].filter((part) => part !== '').join(' · ')}</span></th>
 ${context.columns.map((column) => cellHtml(row, column, context.standing(row)))}</tr>`;
 }
 
