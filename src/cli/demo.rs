@@ -24,6 +24,8 @@ pub(crate) struct Arguments {
 }
 
 const ISSUE: &str = include_str!("demo/issue.md");
+/// Branch that the results are pushed to, and that a clone checks out.
+const BRANCH: &str = "main";
 const REPOSITORY: &str = "slm-benchmark/demo-1m";
 const MODEL: [(&str, &[u8]); 6] = [
     ("README.md", include_bytes!("../../models/demo/README.md")),
@@ -51,10 +53,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 
     step("3. The evaluation", "mistral.rs answers the built-in suite:");
     let remote = folder.join("remote.git");
-    git2::Repository::init_bare(&remote).with_context(|| format!("cannot make the bare repository {}", remote.display()))?;
+    git2::Repository::init_opts(&remote, git2::RepositoryInitOptions::new().bare(true).initial_head(BRANCH))
+        .with_context(|| format!("cannot make the bare repository {}", remote.display()))?;
     let publisher = Publisher {
         remote: remote.display().to_string(),
-        branch: "main".to_owned(),
+        branch: BRANCH.to_owned(),
         cache: folder.join("publish-cache.git"),
         author: Identity { name: "slm-bench".to_owned(), email: "slm-bench@localhost".to_owned() },
         credentials: Credentials::default(),
@@ -67,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let checkout = folder.join("repository");
     git2::Repository::clone(&remote.display().to_string(), &checkout).context("cannot clone the remote")?;
     step("5. Where to look", &format!("Everything is in {}", folder.display()));
-    println!("  commit       {} on `main` of {}", processed.published.commit.as_deref().unwrap_or("none"), remote.display());
+    println!("  commit       {} on `{BRANCH}` of {}", processed.published.commit.as_deref().unwrap_or("none"), remote.display());
     println!("  clone        {}", checkout.display());
     println!("  leaderboard  {}", checkout.join("website/assets/data/leaderboard.json").display());
     for one in &processed.evaluated {

@@ -7,15 +7,19 @@ use crate::evaluation::write_atomically;
 use crate::leaderboard::audit::audit_run;
 use crate::leaderboard::canonical;
 use crate::leaderboard::merge::merge;
-use crate::leaderboard::run::{Run, TaskStatus};
+use crate::leaderboard::run::{Run, SampleFile, TaskStatus};
 use crate::submission;
 use anyhow::Context;
 use clap::Args;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `merge`.
+///
+/// Shards have their run id in common: `run --tasks a` here and `run --tasks b` there. Where the output folder holds a part of the same run
+/// already, it is joined too. Quantizations are runs of their own and are joined each for itself.
 #[derive(Args)]
 pub(super) struct MergeArguments {
     /// Folder for the joined run, such as results/raw
@@ -31,13 +35,41 @@ pub(super) struct MergeArguments {
 /// # Errors
 /// Where shards are of different runs or contradict each other, a file is not the one that `run.json` names, or nothing can be written.
 pub(super) fn run(arguments: &MergeArguments) -> anyhow::Result<Outcome> {
-    let mut stored: Vec<StoredRun> = Vec::new();
+    let mut by_quantization: BTreeMap<String, Vec<StoredRun>> = BTreeMap::new();
     for folder in &arguments.shards {
         let found = artifact_files::read_runs(folder)?;
         if found.is_empty() {
             return Err(InvalidInput(format!("there is no run.json below {}", folder.display())).into());
         }
-        stored.extend(found);
+        for shard in found {
+            by_quantization.entry(shard.run.model.quantization.name.clone()).or_default().push(shard);
+        }
+    }
+    // Everything is checked before anything is written.
+    let joined: Vec<Joined> =
+        by_quantization.into_values().map(|shards| join(&arguments.output_dir, shards)).collect::<anyhow::Result<_>>()?;
+    let mut complete = true;
+    for joined in &joined {
+        joined.write()?;
+        complete &= joined.run.tasks.values().all(|task| task.status == TaskStatus::Ok);
+    }
+    Ok(if complete { Outcome::Done } else { Outcome::Partial })
+}
+
+/// A run put together, not yet written.
+struct Joined {
+    folder: PathBuf,
+    run: Run,
+    shards: usize,
+    /// Where each sample file comes from, parallel to `run.samples`.
+    sources: Vec<PathBuf>,
+}
+
+fn join(output: &Path, mut stored: Vec<StoredRun>) -> anyhow::Result<Joined> {
+    let folder = output.join(submission::slug(&stored[0].run.model.hf_repo)).join(&stored[0].run.run_id);
+    let present = folder.join("run.json");
+    if present.is_file() {
+        stored.push(artifact_files::read_run(&present)?);
     }
     let suite = &stored[0].run.suite;
     let pillars = artifact_files::pillars_of(&suite.name, Some(&suite.version))
@@ -53,23 +85,38 @@ pub(super) fn run(arguments: &MergeArguments) -> anyhow::Result<Outcome> {
     };
     let merged = merge(&shards, &pillars, leaves).map_err(|error| InvalidInput(error.to_string()))?;
 
-    let folder = arguments.output_dir.join(submission::slug(&merged.run.model.hf_repo)).join(&merged.run.run_id);
+    let mut sources = Vec::new();
     for (sample, owner) in merged.run.samples.iter().zip(&merged.owners) {
         let source = stored[*owner].folder().join(&sample.file);
-        let content = fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
-        if hex::encode(Sha256::digest(&content)) != sample.sha256 {
-            return Err(InvalidInput(format!("{} is not the file that run.json names: its SHA-256 differs", source.display())).into());
+        intact(&source, sample)?;
+        sources.push(source);
+    }
+    Ok(Joined { folder, run: merged.run, shards: stored.len(), sources })
+}
+
+/// The bytes of a sample file that is as `run.json` says.
+fn intact(path: &Path, sample: &SampleFile) -> anyhow::Result<Vec<u8>> {
+    let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if hex::encode(Sha256::digest(&content)) != sample.sha256 {
+        return Err(InvalidInput(format!("{} is not the file that run.json names: its SHA-256 differs", path.display())).into());
+    }
+    Ok(content)
+}
+
+impl Joined {
+    fn write(&self) -> anyhow::Result<()> {
+        for (sample, source) in self.run.samples.iter().zip(&self.sources) {
+            write_atomically(&self.folder.join(&sample.file), &intact(source, sample)?)?;
         }
-        write_atomically(&folder.join(&sample.file), &content)?;
+        // Last, so that a run.json never names files that are not there yet.
+        let path = self.folder.join("run.json");
+        write_atomically(&path, canonical::to_pretty(&self.run)?.as_bytes())?;
+        let open: Vec<&str> =
+            self.run.identity.tasks.keys().filter(|task| !self.run.tasks.contains_key(*task)).map(String::as_str).collect();
+        println!("{}: {} shards, {} tasks", path.display(), self.shards, self.run.tasks.len());
+        if !open.is_empty() {
+            println!("no shard has {}", open.join(", "));
+        }
+        Ok(())
     }
-    // Last, so that a run.json never names files that are not there yet.
-    let path = folder.join("run.json");
-    write_atomically(&path, canonical::to_pretty(&merged.run)?.as_bytes())?;
-    let open: Vec<&String> = merged.run.identity.tasks.keys().filter(|task| !merged.run.tasks.contains_key(*task)).collect();
-    println!("{}: {} shards, {} tasks", path.display(), stored.len(), merged.run.tasks.len());
-    if !open.is_empty() {
-        println!("no shard has {}", open.into_iter().cloned().collect::<Vec<_>>().join(", "));
-    }
-    let complete = merged.run.tasks.values().all(|task| task.status == TaskStatus::Ok);
-    Ok(if complete { Outcome::Done } else { Outcome::Partial })
 }

@@ -3,7 +3,7 @@
 use super::{Outcome, UsageError, artifact_files, signals};
 use crate::benchmark::{BenchmarkError, Limit};
 use crate::engine::{self, DType, Device, ModelSource};
-use crate::evaluation::{Control, Evaluated, HubDocuments, ModelUnderTest, RunOptions, SandboxedPrograms, Verbosity};
+use crate::evaluation::{self, Control, Evaluated, HubDocuments, ModelUnderTest, RunFolderError, RunOptions, SandboxedPrograms, Verbosity};
 use crate::hub::{Hub, HubConfig, LocalModel, Progress, Weights, facts_of_folder};
 use crate::leaderboard::{ModelRecord, Parameters, TaskStatus, WeightFile, run as artifact};
 use crate::sandbox::SandboxConfig;
@@ -106,6 +106,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 /// One run per declared quantization.
 pub(crate) fn evaluate(submission: &Submission, hub: &Hub, choice: &Choice, output: &Path) -> anyhow::Result<Vec<Evaluated>> {
     let options = choice.options();
+    evaluation::check(&options).map_err(as_usage)?;
+    submission.quantizations.iter().try_for_each(refuse_other_formats)?;
     submission.quantizations.iter().map(|quantization| evaluate_one(submission, quantization, hub, choice, &options, output)).collect()
 }
 
@@ -117,14 +119,6 @@ fn evaluate_one(
     options: &RunOptions,
     output: &Path,
 ) -> anyhow::Result<Evaluated> {
-    if quantization.format != Format::Safetensors {
-        return Err(UsageError(format!(
-            "the quantization {} has the format {}, and this version evaluates safetensors only",
-            quantization.name,
-            quantization.format.as_str()
-        ))
-        .into());
-    }
     let local = download(hub, &submission.hf_repo, submission.hf_revision.as_deref())?;
     let engine_options = engine::Options { device: choice.device, dtype: choice.dtype };
     let mut model = engine::load(&ModelSource { dir: &local.dir }, &engine_options)?;
@@ -133,13 +127,25 @@ fn evaluate_one(
     let mut documents = HubDocuments::new(hub);
     let programs = SandboxedPrograms::new(SandboxConfig::new(std::env::current_exe().context("cannot find this program's own file")?));
     let now = chrono::Utc::now;
-    crate::evaluation::run(model.as_mut(), &about, &mut documents, Some(&programs), options, output, &control, &now).map_err(|error| {
-        // A slip in a task's or suite's name is a slip on the command line.
-        match error.downcast_ref::<BenchmarkError>() {
-            Some(BenchmarkError::UnknownTask { .. } | BenchmarkError::UnknownSuite { .. }) => UsageError(format!("{error:#}")).into(),
-            _ => error,
-        }
-    })
+    evaluation::run(model.as_mut(), &about, &mut documents, Some(&programs), options, output, &control, &now).map_err(as_usage)
+}
+
+/// A slip in the name of a task, suite or pillar, or a missing `--resume`, is a slip on the command line.
+fn as_usage(error: anyhow::Error) -> anyhow::Error {
+    let is_name = matches!(error.downcast_ref(), Some(BenchmarkError::UnknownTask { .. } | BenchmarkError::UnknownSuite { .. }));
+    let is_folder = error.downcast_ref::<RunFolderError>().is_some();
+    if is_name || is_folder { UsageError(format!("{error:#}")).into() } else { error }
+}
+
+fn refuse_other_formats(quantization: &Quantization) -> Result<(), UsageError> {
+    if quantization.format == Format::Safetensors {
+        return Ok(());
+    }
+    Err(UsageError(format!(
+        "the quantization {} has the format {}, and this version evaluates safetensors only",
+        quantization.name,
+        quantization.format.as_str()
+    )))
 }
 
 /// The model's files on this disk, with a bar on a terminal while they arrive.

@@ -157,9 +157,15 @@ impl MistralRsModel {
         let plan = Plan::new(requests, Sharing { least: 0, longest: self.longest_shared });
         let mut values = vec![Value::default(); plan.readings];
         let needed = plan.needed(answered);
-        self.lay_line(self.places_for(&plan, requests), usage)?;
+        usage.tokens_computed += plan.passes.iter().map(|pass| self.cost(pass, requests)).sum::<u64>();
+        if needed.contains(&true) {
+            self.lay_line(self.places_for(&plan, requests), usage)?;
+        }
         for (pass, _) in plan.passes.iter().zip(&needed).filter(|(_, needed)| **needed) {
-            self.compute(pass, &requests[pass.request].input, usage, &mut values)?;
+            let fed = self.compute(pass, &requests[pass.request].input, &mut values)?;
+            // What the plan does not know of was fed again: a token before the fillers, or a pass of an interrupted run.
+            let is_repeated = pass.completes.iter().all(|&request| answered.get(request).copied().unwrap_or(false));
+            usage.tokens_recomputed += fed.saturating_sub(if is_repeated { 0 } else { self.cost(pass, requests) });
             for &request in &pass.completes {
                 if !answered.get(request).copied().unwrap_or(false) {
                     done(request, &values[plan.slots[request].clone()])?;
@@ -169,33 +175,42 @@ impl MistralRsModel {
         Ok(())
     }
 
+    /// Number of pieces in which a pass is computed after the first.
+    fn further_pieces(&self, pass: &Pass, requests: &[ScoredTokens]) -> usize {
+        let shares = requests[pass.request].input.len() <= self.longest_shared;
+        if shares { (pass.fed.len().max(1) - 1) / self.longest_pass } else { 0 }
+    }
+
+    /// Tokens that a pass feeds, the one too many of each piece included.
+    fn cost(&self, pass: &Pass, requests: &[ScoredTokens]) -> u64 {
+        u64::try_from(pass.fed.len() + 1 + self.further_pieces(pass, requests)).unwrap_or(u64::MAX)
+    }
+
     /// Places that the line must have for a plan: up to the last place at which a pass, or a piece of one, begins.
     fn places_for(&self, plan: &Plan, requests: &[ScoredTokens]) -> usize {
-        let begins = |pass: &Pass| {
-            let shares = requests[pass.request].input.len() <= self.longest_shared;
-            let pieces = if shares { (pass.fed.len().max(1) - 1) / self.longest_pass } else { 0 };
-            pass.fed.start + pieces * self.longest_pass
-        };
+        let begins = |pass: &Pass| pass.fed.start + self.further_pieces(pass, requests) * self.longest_pass;
         plan.passes.iter().map(begins).max().unwrap_or(0)
     }
 
-    /// Computes one pass, in pieces where it is long, and reads its values off.
-    fn compute(&mut self, pass: &Pass, input: &[TokenId], usage: &mut Usage, values: &mut [Value]) -> Result<(), EngineError> {
+    /// Computes one pass, in pieces where it is long, and reads its values off. Gives the number of tokens fed.
+    fn compute(&mut self, pass: &Pass, input: &[TokenId], values: &mut [Value]) -> Result<u64, EngineError> {
+        let mut fed = 0;
         let longest = if input.len() <= self.longest_shared { self.longest_pass } else { input.len().max(1) };
         let mut start = pass.fed.start;
         while start < pass.fed.end {
             let end = pass.fed.end.min(start + longest);
             let readings: Vec<Reading> = pass.readings.iter().copied().filter(|reading| (start..end).contains(&reading.row)).collect();
-            let (first_row, logits) = self.forward(input, start, end, usage)?;
+            let (first_row, logits) = self.forward(input, start, end)?;
+            fed += fed_by(first_row, end);
             read_off(&logits, first_row, &readings, values)?;
             start = end;
         }
-        Ok(())
+        Ok(fed)
     }
 
     /// Feeds the tokens from `start` to `end` of an input whose earlier ones are on the line. Gives the logits (rows × vocabulary) and the
     /// row that the first of them belongs to, and puts the new keys and values on the line.
-    fn forward(&mut self, input: &[TokenId], start: usize, end: usize, usage: &mut Usage) -> Result<(usize, Tensor), EngineError> {
+    fn forward(&mut self, input: &[TokenId], start: usize, end: usize) -> Result<(usize, Tensor), EngineError> {
         let (runner, from, tokens) = self.on_line(&input[..end], start);
         let (logits, tag) = runner.raw_logits(tokens)?;
         let rows = logits.dim(0).map_err(computation)?;
@@ -209,7 +224,6 @@ impl MistralRsModel {
             self.keep_on_line(from, end)?;
         }
         runner.settle(&tag)?;
-        usage.tokens_computed += u64::try_from(end - from).unwrap_or(u64::MAX) + 1;
         Ok((from, logits))
     }
 
@@ -340,9 +354,9 @@ impl LanguageModel for MistralRsModel {
             .collect();
         let (scored, truncated): (Vec<ScoredTokens>, Vec<bool>) = encoded?.into_iter().unzip();
         let mut usage = Usage::default();
-        for (index, tokens) in scored.iter().enumerate().filter(|(index, _)| !answered.get(*index).copied().unwrap_or(false)) {
+        for (tokens, &truncated) in scored.iter().zip(&truncated) {
             usage.tokens_nominal += u64::try_from(tokens.input.len()).unwrap_or(u64::MAX);
-            usage.truncated += u64::from(truncated[index]);
+            usage.truncated += u64::from(truncated);
         }
         self.run(&scored, answered, &mut usage, &mut |index, values| {
             let answer = sum_up(values, truncated[index])
@@ -376,9 +390,7 @@ impl LanguageModel for MistralRsModel {
             }
             for pair in pairs {
                 let (scored, _) = fit(pair, self.tokenizer.max_length());
-                if !is_answered {
-                    usage.tokens_nominal += u64::try_from(scored.input.len()).unwrap_or(u64::MAX);
-                }
+                usage.tokens_nominal += u64::try_from(scored.input.len()).unwrap_or(u64::MAX);
                 windows.push(scored);
                 text_of.push(index);
                 skipped.push(is_answered);
@@ -513,6 +525,11 @@ impl<T: Send + Sync> CustomLogitsProcessor for Tagged<T> {
     fn apply(&self, logits: &Tensor, _context: &[u32]) -> candle_core::Result<Tensor> {
         Ok(logits.clone())
     }
+}
+
+/// Tokens that a pass over some rows feeds, the superfluous step included.
+fn fed_by(first_row: usize, end: usize) -> u64 {
+    u64::try_from(end - first_row + 1).unwrap_or(u64::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -124,6 +124,10 @@ pub struct Generation {
     pub finish: Finish,
     /// The prompt was longer than window minus `max_new_tokens` and lost tokens on its left.
     pub truncated: bool,
+    /// Tokens that a pass over the prompt and one per further token feed.
+    pub tokens_nominal: u64,
+    /// Tokens really fed for it.
+    pub tokens_computed: u64,
 }
 
 /// What answering cost.
@@ -133,7 +137,8 @@ pub struct Usage {
     pub tokens_nominal: u64,
     /// Tokens really fed to the model for answers.
     pub tokens_computed: u64,
-    /// Tokens fed besides, to set up the shared cache or because it was renewed; not part of `tokens_computed`.
+    /// Tokens fed besides: to set up the shared cache, because it was renewed, or because an interrupted run had fed them before.
+    /// Not part of `tokens_computed`.
     pub tokens_recomputed: u64,
     /// Requests that lost tokens on their left.
     pub truncated: u64,
@@ -193,6 +198,9 @@ pub type Sink<'a, A> = dyn FnMut(usize, A) -> anyhow::Result<()> + 'a;
 /// Answers come in the order in which they are computed. `answered[i]` says that request `i` needs no answer any more
 /// (a resumed run): it still shapes the plan, so that the answers of the others are bit for bit the same as without it.
 /// An empty `answered` means that nothing is answered yet.
+///
+/// The usage of log-likelihoods describes the whole plan, answered requests included, so that a resumed run reports what an uninterrupted
+/// one does. A generation carries its own costs; the usage of [`LanguageModel::generate_until`] is the sum over those that it wrote.
 pub trait LanguageModel {
     /// Engine, version, device, dtype.
     fn description(&self) -> EngineDescription;

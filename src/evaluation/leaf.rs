@@ -5,7 +5,7 @@ use super::journal::Journal;
 use super::progress::TaskProgress;
 use super::{Control, RunError};
 use crate::benchmark::{self, BuildOptions, Built, DocumentScore, Instance, Limit, Request, Response, Task, Verdict};
-use crate::engine::{EngineError, GenerationRequest, LanguageModel, LoglikelihoodRequest, Sink, Usage};
+use crate::engine::{EngineError, Generation, GenerationRequest, LanguageModel, LoglikelihoodRequest, Sink, Usage};
 use crate::leaderboard::run::{DatasetRecord, SampleLine, SelfCheck};
 use crate::sandbox::Program;
 use serde::{Serialize, de::DeserializeOwned};
@@ -81,16 +81,16 @@ pub(crate) fn answer(
         };
         benchmark::build(task, rows.rows, fewshot_rows, &options).map_err(|error| RunError::task(error.into()))?
     };
-    let deviations = shortened
-        .map(|tokens| {
-            format!(
-                "answers end after {tokens} tokens instead of {}: the model's window of {} tokens holds no prompt beside them",
-                spec.max_gen_toks().unwrap_or_default(),
-                model.max_length()
-            )
-        })
-        .into_iter()
-        .collect();
+    let shorter_answers = shortened.map(|tokens| {
+        format!(
+            "answers end after {tokens} tokens instead of {}: the model's window of {} tokens holds no prompt beside them",
+            spec.max_gen_toks().unwrap_or_default(),
+            model.max_length()
+        )
+    });
+    // What the model's files ask for and is left out (a repetition penalty) changes what is written, never a log-likelihood.
+    let left_out = if spec.generation.is_some() { model.deviations() } else { Vec::new() };
+    let deviations = shorter_answers.into_iter().chain(left_out).collect();
     let mut asker = Asker::new(task, &built, context)?;
     let (usage, self_check) = asker.ask(model)?;
     let responses = asker.responses();
@@ -164,6 +164,7 @@ impl<'a> Asker<'a> {
             .filter_map(|request| if let Request::Generation(request) = request { Some(request.clone()) } else { None })
             .collect();
         let (answers, usage) = self.ask_all(&requests, |answered, sink| model.generate_until(&requests, answered, sink))?;
+        let usage = Usage { seconds: usage.seconds, tokens_recomputed: usage.tokens_recomputed, ..cost_of(&answers) };
         let check = self.self_check(requests.len(), |index| {
             let (alone, cost) = model.generate_alone(&requests[index])?;
             Ok(Checked { delta: 0.0, flipped: alone.token_ids != answers[index].token_ids, cost })
@@ -181,7 +182,7 @@ impl<'a> Asker<'a> {
         A: Clone + Serialize + DeserializeOwned + Into<Response>,
     {
         let name = &self.task.spec().name;
-        let path = self.context.unfinished.join(format!("{name}.jsonl"));
+        let path = self.context.unfinished.join(super::run::journal_name(name));
         let (mut journal, mut answers) = Journal::<A>::open(&path, &digest_of(requests), requests.len()).map_err(RunError::Stopped)?;
         let answered: Vec<bool> = answers.iter().map(Option::is_some).collect();
         for (index, answer) in answers.iter().enumerate() {
@@ -261,6 +262,17 @@ impl<'a> Asker<'a> {
     }
 }
 
+/// What generations cost, those of an interrupted run included.
+fn cost_of(answers: &[Generation]) -> Usage {
+    let mut usage = Usage::default();
+    for answer in answers {
+        usage.tokens_nominal += answer.tokens_nominal;
+        usage.tokens_computed += answer.tokens_computed;
+        usage.truncated += u64::from(answer.truncated);
+    }
+    usage
+}
+
 /// One request computed a second time.
 struct Checked {
     delta: f64,
@@ -290,29 +302,24 @@ pub(crate) struct Executed {
 }
 
 /// The lines of the sample file.
-pub(crate) fn sample_lines(
-    instances: &[Instance],
-    responses: &[Vec<Response>],
-    scores: &[DocumentScore],
-    executed: &[Vec<Executed>],
-) -> Vec<SampleLine> {
-    instances
-        .iter()
-        .zip(responses)
-        .zip(scores.iter().zip(executed))
-        .map(|((instance, responses), (score, executed))| SampleLine {
-            doc_id: instance.doc_id as u64,
-            doc_hash: instance.doc_hash.clone(),
-            prompt_hash: instance.prompt_hash.clone(),
-            target_hash: instance.target_hash.clone(),
-            target: instance.target.clone(),
-            arguments: instance.arguments().as_array().cloned().unwrap_or_default(),
-            resps: responses.iter().map(Response::to_json).collect(),
-            filtered_resps: ordered(&score.filtered_resps),
-            metrics: ordered(&score.metrics),
-            details: (!executed.is_empty()).then(|| serde_json::json!({ "programs": executed })),
-        })
-        .collect()
+pub(crate) fn sample_lines<'a>(
+    instances: &'a [Instance],
+    responses: &'a [Vec<Response>],
+    scores: &'a [DocumentScore],
+    executed: &'a [Vec<Executed>],
+) -> impl Iterator<Item = SampleLine> + 'a {
+    instances.iter().zip(responses).zip(scores.iter().zip(executed)).map(|((instance, responses), (score, executed))| SampleLine {
+        doc_id: instance.doc_id as u64,
+        doc_hash: instance.doc_hash.clone(),
+        prompt_hash: instance.prompt_hash.clone(),
+        target_hash: instance.target_hash.clone(),
+        target: instance.target.clone(),
+        arguments: instance.arguments().as_array().cloned().unwrap_or_default(),
+        resps: responses.iter().map(Response::to_json).collect(),
+        filtered_resps: ordered(&score.filtered_resps),
+        metrics: ordered(&score.metrics),
+        details: (!executed.is_empty()).then(|| serde_json::json!({ "programs": executed })),
+    })
 }
 
 fn ordered(map: &serde_json::Map<String, serde_json::Value>) -> BTreeMap<String, serde_json::Value> {

@@ -4,7 +4,7 @@ use super::documents::DocumentSource;
 use super::files::write_atomically;
 use super::leaf::{self, AnsweredLeaf, Executed, LeafContext, SELF_CHECK_LEAST};
 use super::record::{constant_answer_warning, group_record, leaf_record, truncation_warning};
-use super::samples::write_samples;
+use super::samples::{is_intact, write_samples};
 use super::{Control, ProgramRunner, RunError, RunOptions};
 use crate::benchmark::registry::{self, Entry};
 use crate::benchmark::suites::{Pillar, Suite};
@@ -17,7 +17,7 @@ use crate::leaderboard::run::{
     self as artifact, Environment, ModelRecord, RUN_SCHEMA_VERSION, Run, SampleFile, SuiteRecord, TaskRecord, TaskStatus,
 };
 use crate::sandbox::Program;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,9 @@ const SELF_CHECK_BOUND_BF16: f64 = 1.0;
 const SELF_CHECK_BOUND_F16: f64 = 0.125;
 /// Tokens of a rolling request over which the per-token bounds of reduced precision are stated.
 const ROLLING_TOKENS: f64 = 100.0;
+
+/// File in the folder of unfinished work that says when it began.
+const BEGUN: &str = "begun.json";
 
 /// The model of a run: what the artifact records about it.
 #[derive(Clone, Debug)]
@@ -59,6 +62,31 @@ pub struct Evaluated {
     pub run: Run,
 }
 
+/// A run that cannot begin because of what is in its folder.
+#[derive(Debug, thiserror::Error)]
+pub enum RunFolderError {
+    /// An earlier command with the same id was interrupted.
+    #[error("an unfinished run of the same id is in {}: add --resume to go on with it, or remove that folder to start over", .0.display())]
+    Unfinished(PathBuf),
+    /// Another process writes there.
+    #[error("another slm-bench is working in {}: wait for it, or give each shard an output folder of its own and join them with `slm-bench merge`", .0.display())]
+    Busy(PathBuf),
+}
+
+/// Says what is wrong with a choice of suite, tasks and pillars, before anything is loaded.
+///
+/// # Errors
+/// An unknown suite, task or pillar; the message has close names.
+pub fn check(options: &RunOptions) -> anyhow::Result<()> {
+    Plan::new(options).map(|_| ())
+}
+
+/// Kept from the first command to the last of an interrupted run.
+#[derive(Serialize, Deserialize)]
+struct Begun {
+    started_at: DateTime<Utc>,
+}
+
 /// A task that has been finished while others are still under way.
 #[derive(Serialize, Deserialize)]
 struct FinishedTask {
@@ -71,7 +99,7 @@ struct FinishedTask {
 /// A task that fails is recorded with its reason and the others go on. `now` gives the time in UTC.
 ///
 /// # Errors
-/// Unknown suite, task or pillar; an unfinished run of the same id without `--resume`; an interrupt; a disk that fails.
+/// Unknown suite, task or pillar; [`RunFolderError`]; an interrupt; a disk that fails.
 pub fn run(
     model: &mut dyn LanguageModel,
     about: &ModelUnderTest,
@@ -83,33 +111,114 @@ pub fn run(
     now: &dyn Fn() -> DateTime<Utc>,
 ) -> anyhow::Result<Evaluated> {
     let plan = Plan::new(options)?;
-    let started_at = now();
     let identity = plan.identity(model, about, source, options);
     let run_id = identity.run_id();
     let folder = output.join(&about.slug).join(&run_id);
     let unfinished = folder.join("unfinished");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
+    let _alone = lock(&folder)?;
     refuse_to_mix(&unfinished, options.resume)?;
-    fs::create_dir_all(&unfinished).with_context(|| format!("cannot create the folder {}", unfinished.display()))?;
-    let mut worker = Worker { model, source, programs, options, run_id: &run_id, folder: &folder, unfinished: &unfinished, control };
+    let earlier = earlier_run(&folder, &identity)?;
+    let started_at = begin(&unfinished, now())?;
+    let mut worker = Worker {
+        model,
+        source,
+        programs,
+        options,
+        run_id: &run_id,
+        folder: &folder,
+        unfinished: &unfinished,
+        control,
+        earlier: earlier.as_ref().filter(|_| options.resume),
+        is_changed: false,
+    };
     let mut finished: BTreeMap<String, FinishedTask> = BTreeMap::new();
     for task in &plan.tasks {
         finished.insert(task.name().to_owned(), worker.task(task)?);
     }
-    let run = plan.artifact(worker.model, programs, about, options, identity, &folder, started_at, now(), finished)?;
-    write_atomically(&folder.join("run.json"), canonical::to_pretty(&run)?.as_bytes())?;
-    fs::remove_dir_all(&unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
+    let run = match &earlier {
+        // Everything was there: the artifact stays as it is, its dates included.
+        Some(earlier) if !worker.is_changed => earlier.clone(),
+        _ => {
+            let run = plan.artifact(worker.model, programs, about, options, identity, earlier.as_ref(), started_at, now(), finished)?;
+            write_atomically(&folder.join("run.json"), canonical::to_pretty(&run)?.as_bytes())?;
+            run
+        }
+    };
+    clear(&unfinished, &plan)?;
     Ok(Evaluated { folder, run })
 }
 
-fn refuse_to_mix(unfinished: &Path, resume: bool) -> anyhow::Result<()> {
+/// Keeps a second process out of a run's folder; the system lets go when this one ends, however it ends.
+#[cfg(unix)]
+fn lock(folder: &Path) -> anyhow::Result<fs::File> {
+    let handle = fs::File::open(folder).with_context(|| format!("cannot open the folder {}", folder.display()))?;
+    match handle.try_lock() {
+        Ok(()) => Ok(handle),
+        Err(fs::TryLockError::WouldBlock) => Err(RunFolderError::Busy(folder.to_owned()).into()),
+        // Some network file systems know no locks.
+        Err(fs::TryLockError::Error(error)) => {
+            tracing::warn!("{} cannot be locked ({error}); see that no other slm-bench works there", folder.display());
+            Ok(handle)
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn lock(_folder: &Path) -> anyhow::Result<()> {
+    Ok(())
+}
+
+fn refuse_to_mix(unfinished: &Path, resume: bool) -> Result<(), RunFolderError> {
     let begun = fs::read_dir(unfinished).is_ok_and(|mut entries| entries.next().is_some());
-    if begun && !resume {
-        bail!(
-            "an unfinished run of the same id is in {}: add --resume to go on with it, or remove that folder to start over",
-            unfinished.display()
-        );
+    if begun && !resume { Err(RunFolderError::Unfinished(unfinished.to_owned())) } else { Ok(()) }
+}
+
+/// Makes the folder of unfinished work, and gives the time at which the first of the commands that fill it began.
+fn begin(unfinished: &Path, now: DateTime<Utc>) -> anyhow::Result<DateTime<Utc>> {
+    let path = unfinished.join(BEGUN);
+    if let Ok(bytes) = fs::read(&path) {
+        let begun: Begun =
+            serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged; remove it and run again", path.display()))?;
+        return Ok(begun.started_at);
+    }
+    write_atomically(&path, &serde_json::to_vec(&Begun { started_at: now })?)?;
+    Ok(now)
+}
+
+/// Removes the journals of this command's tasks, which the artifact now stands for. Those of a shard that was interrupted stay.
+fn clear(unfinished: &Path, plan: &Plan) -> anyhow::Result<()> {
+    for leaf in plan.tasks.iter().flat_map(|task| &task.leaves) {
+        for file in [journal_name(&leaf.spec().name), done_name(&leaf.spec().name)] {
+            remove_if_there(&unfinished.join(file))?;
+        }
+    }
+    let others = fs::read_dir(unfinished).with_context(|| format!("cannot list {}", unfinished.display()))?;
+    let is_work = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.ends_with(".jsonl") || name.ends_with(".done.json"));
+    let others = others.filter_map(Result::ok).filter(|entry| is_work(&entry.file_name())).count();
+    if others == 0 {
+        fs::remove_dir_all(unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
     }
     Ok(())
+}
+
+fn remove_if_there(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Name of a leaf's journal in the folder of unfinished work.
+pub(super) fn journal_name(leaf: &str) -> String {
+    format!("{leaf}.jsonl")
+}
+
+/// Name of a finished leaf's record there.
+fn done_name(leaf: &str) -> String {
+    format!("{leaf}.done.json")
 }
 
 /// A task or group of the run, with what the suite or the caller decides about it.
@@ -219,7 +328,7 @@ impl Plan {
         about: &ModelUnderTest,
         options: &RunOptions,
         identity: RunIdentity,
-        folder: &Path,
+        earlier: Option<&Run>,
         started_at: DateTime<Utc>,
         finished_at: DateTime<Utc>,
         finished: BTreeMap<String, FinishedTask>,
@@ -229,7 +338,7 @@ impl Plan {
         let mut samples = Vec::new();
         let mut began = started_at;
         // Tasks of the same run that were finished by an earlier command (a shard) stay.
-        if let Some(earlier) = earlier_run(folder, &identity)? {
+        if let Some(earlier) = earlier {
             began = began.min(earlier.started_at);
             let kept = |name: &str| earlier.tasks.contains_key(name) && !finished.contains_key(name);
             samples
@@ -359,6 +468,10 @@ struct Worker<'a> {
     folder: &'a Path,
     unfinished: &'a Path,
     control: &'a Control<'a>,
+    /// What `--resume` takes over.
+    earlier: Option<&'a Run>,
+    /// Something was computed that the earlier artifact does not have.
+    is_changed: bool,
 }
 
 impl Worker<'_> {
@@ -379,8 +492,13 @@ impl Worker<'_> {
     }
 
     fn leaf(&mut self, planned: &PlannedTask, task: &dyn Task) -> anyhow::Result<FinishedTask> {
+        self.control.check()?;
         let name = &task.spec().name;
-        let done = self.unfinished.join(format!("{name}.done.json"));
+        if let Some(published) = self.published(planned, name) {
+            return Ok(published);
+        }
+        self.is_changed = true;
+        let done = self.unfinished.join(done_name(name));
         if self.options.resume
             && let Some(finished) = self.finished_before(&done)?
         {
@@ -400,14 +518,30 @@ impl Worker<'_> {
         Ok(finished)
     }
 
+    /// The record of a leaf in the artifact that an earlier command wrote.
+    fn published(&self, planned: &PlannedTask, leaf: &str) -> Option<FinishedTask> {
+        let earlier = self.earlier?;
+        let task = earlier.tasks.get(planned.name())?;
+        let record = match planned.entry {
+            Entry::Task(_) => task,
+            Entry::Group(_) => task.subtasks.get(leaf)?,
+        };
+        let samples = earlier.samples.iter().filter(|file| file.task == leaf).cloned().collect();
+        self.if_usable(FinishedTask { record: record.clone(), samples })
+    }
+
     /// The record of a leaf that an interrupted run had already finished, with its sample file still in place.
     fn finished_before(&self, path: &Path) -> anyhow::Result<Option<FinishedTask>> {
         let Ok(text) = fs::read(path) else { return Ok(None) };
         let finished: FinishedTask =
             serde_json::from_slice(&text).with_context(|| format!("{} is damaged; remove it and run again", path.display()))?;
-        // What failed may succeed now (a data set that has arrived, memory that is free).
-        let usable = finished.record.status == TaskStatus::Ok && finished.samples.iter().all(|file| self.folder.join(&file.file).is_file());
-        Ok(usable.then_some(finished))
+        Ok(self.if_usable(finished))
+    }
+
+    /// What failed may succeed now (a data set that has arrived, memory that is free), and a score without its samples proves nothing.
+    fn if_usable(&self, finished: FinishedTask) -> Option<FinishedTask> {
+        let is_ok = finished.record.status == TaskStatus::Ok && !finished.samples.is_empty();
+        (is_ok && finished.samples.iter().all(|file| is_intact(self.folder, file))).then_some(finished)
     }
 
     fn try_leaf(&mut self, planned: &PlannedTask, task: &dyn Task) -> Result<FinishedTask, RunError> {
@@ -428,7 +562,7 @@ impl Worker<'_> {
             .map_err(|error| RunError::Task(error.into()))?;
         self.complete(task, &mut record, &answered);
         let lines = leaf::sample_lines(&answered.built.instances, &answered.responses, &scores, &executed);
-        let samples = vec![write_samples(self.folder, &task.spec().name, &lines).map_err(RunError::Stopped)?];
+        let samples = vec![write_samples(self.folder, &task.spec().name, lines).map_err(RunError::Stopped)?];
         Ok(FinishedTask { record, samples })
     }
 

@@ -14,16 +14,23 @@ const ZSTD_LEVEL: i32 = 9;
 ///
 /// # Errors
 /// The folder cannot be written or the disk is full; an earlier file of that name is left as it was.
-pub(crate) fn write_samples(folder: &Path, task: &str, lines: &[SampleLine]) -> anyhow::Result<SampleFile> {
+pub(crate) fn write_samples(folder: &Path, task: &str, lines: impl Iterator<Item = SampleLine>) -> anyhow::Result<SampleFile> {
     let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
+    let mut n = 0;
     for line in lines {
-        serde_json::to_writer(&mut encoder, line).with_context(|| format!("cannot encode document {} of {task}", line.doc_id))?;
+        serde_json::to_writer(&mut encoder, &line).with_context(|| format!("cannot encode document {} of {task}", line.doc_id))?;
         encoder.write_all(b"\n")?;
+        n += 1;
     }
     let bytes = encoder.finish()?;
     let file = format!("samples/{task}.jsonl.zst");
     write_atomically(&folder.join(&file), &bytes)?;
-    Ok(SampleFile { task: task.to_owned(), file, sha256: hex::encode(Sha256::digest(&bytes)), n: lines.len() as u64 })
+    Ok(SampleFile { task: task.to_owned(), file, sha256: hex::encode(Sha256::digest(&bytes)), n })
+}
+
+/// Whether a sample file is there below the run's folder, byte for byte as it was described.
+pub(crate) fn is_intact(folder: &Path, file: &SampleFile) -> bool {
+    std::fs::read(folder.join(&file.file)).is_ok_and(|bytes| hex::encode(Sha256::digest(bytes)) == file.sha256)
 }
 
 /// Reads a file that [`write_samples`] wrote.

@@ -7,8 +7,12 @@ mod docs;
 mod engine;
 mod git_server;
 mod hub;
+#[cfg(feature = "engine")]
+mod hub_cache;
 mod leaderboard;
 mod publish;
+#[cfg(feature = "engine")]
+mod run;
 mod sandbox;
 mod submission;
 mod synthetic;

@@ -89,6 +89,24 @@ fn the_files_in_models_submissions_are_valid() {
     }
 }
 
+/// The example in the README is valid as it stands, in the file and pasted into an issue.
+#[test]
+fn the_example_in_the_readme_is_valid() {
+    let hub = OfflineHub::new();
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let examples: Vec<&str> = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let [example] = examples[..] else { panic!("one example, not {}", examples.len()) };
+    for (text, arguments) in
+        [(example.to_owned(), &["--no-hub", "--format", "json"][..]), (readme.clone(), &["--no-hub", "--format", "json", "--issue"])]
+    {
+        let output = hub.validate(&text, arguments);
+        let report = json(&output);
+        assert_eq!((output.status.code(), &report["valid"]), (Some(0), &Value::Bool(true)), "{report:#}");
+        let errors: Vec<&Value> = report["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] == "error").collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+    }
+}
+
 /// The template explains every field of the schema that is not there for older submissions only.
 #[test]
 fn the_template_names_every_field() {

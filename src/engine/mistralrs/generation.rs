@@ -1,6 +1,6 @@
 //! Writing text: the token ids are taken, and the stop rules applied, where the engine asks its logits processor.
 
-use super::{MistralRsModel, Runner, answer, lock, of_request, request, stopped_thread, unexpected};
+use super::{MistralRsModel, Runner, answer, fed_by, lock, of_request, request, stopped_thread, unexpected};
 use crate::engine::plan::{Pass, Plan, Sharing};
 use crate::engine::tokenizer::{EncodedPrompt, ModelTokenizer, ScoredTokens, StopString};
 use crate::engine::{Decoding, EngineError, Finish, Generation, GenerationRequest, Sink, TokenId, Usage};
@@ -63,21 +63,32 @@ impl MistralRsModel {
         for (pass, _) in plan.passes.iter().zip(plan.needed(answered)).filter(|(_, needed)| *needed) {
             let first = pass.request;
             let keep = pass.fed.end <= longest;
+            let is_same = |other: usize| requests[other] == requests[first] && requests[other].decoding == Decoding::Greedy;
             let mut answer = None;
-            if open(first) {
+            if open(first) || pass.completes.iter().any(|&other| open(other) && is_same(other)) {
+                let mut cost = Usage::default();
                 let generation = self
-                    .generate(&requests[first], &prompts[first], Place { start: pass.fed.start, keep }, usage)
+                    .generate(&requests[first], &prompts[first], Place { start: pass.fed.start, keep }, &mut cost)
                     .map_err(|error| of_request(first, error))?;
-                sink(first, generation.clone()).map_err(EngineError::Stopped)?;
+                if open(first) {
+                    usage.add(&cost);
+                    sink(first, generation.clone()).map_err(EngineError::Stopped)?;
+                } else {
+                    usage.tokens_recomputed += cost.tokens_computed + cost.tokens_recomputed;
+                }
                 answer = Some(generation);
             } else if keep {
-                self.forward(&prompts[first].tokens, pass.fed.start, pass.fed.end, usage)?;
+                let (from, _) = self.forward(&prompts[first].tokens, pass.fed.start, pass.fed.end)?;
+                usage.tokens_recomputed += fed_by(from, pass.fed.end);
             }
             // Prompts that the first one begins with, or equals, have all but their last token on the line now.
             for &other in pass.completes.iter().filter(|&&other| other != first && open(other)) {
-                let same = requests[other] == requests[first] && requests[other].decoding == Decoding::Greedy;
                 let generation = match &answer {
-                    Some(answer) if same => answer.clone(),
+                    Some(answer) if is_same(other) => {
+                        usage.tokens_nominal += answer.tokens_nominal;
+                        usage.truncated += u64::from(answer.truncated);
+                        Generation { tokens_computed: 0, ..answer.clone() }
+                    }
                     _ => {
                         let start = if keep { prompts[other].tokens.len() - 1 } else { 0 };
                         self.generate(&requests[other], &prompts[other], Place { start, keep: false }, usage)
@@ -120,12 +131,15 @@ impl MistralRsModel {
             self.keep_on_line(from, prompt.tokens.len())?;
         }
 
-        let fed = prompt.tokens.len() - from;
-        usage.tokens_computed += u64::try_from(fed + token_ids.len().max(2) - 1).unwrap_or(u64::MAX);
-        usage.tokens_nominal += u64::try_from(prompt.tokens.len() + token_ids.len() - 1).unwrap_or(u64::MAX);
+        let length = |tokens: usize| u64::try_from(tokens).unwrap_or(u64::MAX);
+        let tokens_nominal = length(prompt.tokens.len() + token_ids.len() - 1);
+        let tokens_computed = length(prompt.tokens.len() - place.start + token_ids.len().max(2) - 1);
+        usage.tokens_computed += tokens_computed;
+        usage.tokens_nominal += tokens_nominal;
+        usage.tokens_recomputed += length(place.start - from);
         usage.truncated += u64::from(prompt.truncated);
         let text = self.tokenizer.generated_text(&token_ids, &stops)?;
-        Ok(Generation { text, token_ids, finish, truncated: prompt.truncated })
+        Ok(Generation { text, token_ids, finish, truncated: prompt.truncated, tokens_nominal, tokens_computed })
     }
 }
 
