@@ -121,7 +121,8 @@ impl MistralRsModel {
         let (rotating, vocabulary) = {
             let guard = pipeline.blocking_lock();
             let rotating = guard.cache().normal().0.iter().any(|layer| layer.is_rotating());
-            (rotating, tokenizer.vocabulary_size())
+            let known = tokenizer.vocabulary_size();
+            (rotating, staged.vocabulary.map_or(known, |embedded| known.min(embedded)))
         };
         // One place less than the cache has, for the token that the engine computes too many; a sliding cache must not have slid.
         let window = if rotating { staged.sliding_window.unwrap_or(0) } else { usize::MAX };

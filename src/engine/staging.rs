@@ -19,6 +19,8 @@ pub(super) struct Staged {
     pub(super) cache_limit: usize,
     /// Sliding window of the attention, where the configuration has one in use.
     pub(super) sliding_window: Option<usize>,
+    /// Tokens of the embedding, as the configuration says; a tokenizer may know more of them, or fewer.
+    pub(super) vocabulary: Option<usize>,
 }
 
 impl Staged {
@@ -33,6 +35,7 @@ impl Staged {
         let config: Map<String, Value> = serde_json::from_str(&text).map_err(|error| at(&config_path, &error))?;
         super::architectures::check(&Value::Object(config.clone())).map_err(EngineError::Load)?;
         let sliding_window = sliding_window(&config);
+        let vocabulary = config.get("vocab_size").and_then(Value::as_u64).and_then(|size| usize::try_from(size).ok());
         let (config, cache_limit) = normalise(config, max_length).map_err(|problem| at(&config_path, &problem))?;
 
         let folder = tempfile::Builder::new().prefix("slm-bench-model-").tempdir().map_err(|error| at(&std::env::temp_dir(), &error))?;
@@ -42,7 +45,7 @@ impl Staged {
         for name in weight_files(&dir)? {
             link(&dir.join(&name), &folder.path().join(&name))?;
         }
-        Ok(Self { folder, cache_limit, sliding_window })
+        Ok(Self { folder, cache_limit, sliding_window, vocabulary })
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -33,7 +33,7 @@ impl Place {
     fn with_data() -> Self {
         let place = Self::new();
         place.cache.boolq(40);
-        place.cache.wikitext(12);
+        place.cache.wikitext(20);
         place.cache.gsm8k(4);
         place
     }
@@ -206,9 +206,9 @@ fn a_run_killed_at_many_moments_ends_as_an_uninterrupted_one() {
                 *killed_within.entry(task.to_owned()).or_default() += 1;
             }
         }
-        // Steps of growing size: generations are few, log-likelihoods many.
-        let rolling_or_generation = kept.contains_key("wikitext.jsonl");
-        threshold = amount(&kept) + if rolling_or_generation { 1 } else { 17 };
+        // Log-likelihoods are many, texts and generations few.
+        let is_slow = kept.get("boolq.jsonl").is_some_and(|&lines| lines > 55);
+        threshold = amount(&kept) + if is_slow { 1 } else { 13 };
     }
     assert!(TASKS.split(',').all(|task| killed_within.contains_key(task)), "{killed_within:?}");
     assert_same_run(&place.run_folder("whole"), &place.run_folder("killed"));
@@ -370,6 +370,8 @@ fn a_tokenizer_of_another_model_is_noticed() {
     place.run("out", &["--tasks", "boolq,wikitext", "--num-fewshot", "1", "--limit", "2"], 4);
     let run = json_of(&place.run_folder("out").join("run.json"));
     assert_eq!(run["tasks"]["boolq"]["status"], "failed", "{}", run["tasks"]["boolq"]);
+    let reason = run["tasks"]["boolq"]["reason"].as_str().unwrap();
+    assert!(!reason.contains('\n'), "one line, whatever RUST_BACKTRACE says: {reason}");
     assert_eq!(run["tasks"]["wikitext"]["status"], "ok", "{}", run["tasks"]["wikitext"]);
 }
 
