@@ -2,6 +2,7 @@
 
 mod archive;
 mod artifact_files;
+mod compare;
 mod demo;
 mod detect;
 mod merge;
@@ -71,6 +72,8 @@ enum Command {
     Website(website::WebsiteArguments),
     /// Join the shards of one run
     Merge(merge::MergeArguments),
+    /// Compare two models on the same questions, with the significance of every difference
+    Compare(compare::Arguments),
     /// Keep a dated snapshot of results
     Archive(archive::ArchiveArguments),
     /// Write questions and answers in the form of other programs
@@ -110,6 +113,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Website(arguments) => website::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Archive(arguments) => archive::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Samples(arguments) => samples::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod badges;
 pub mod board;
 pub mod canonical;
+pub mod compare;
 pub mod identity;
 pub mod import;
 pub mod merge;

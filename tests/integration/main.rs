@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "where they fail, the test fails")]
 
 mod artifacts;
+mod compare;
 mod docs;
 #[cfg(feature = "engine")]
 mod engine;

@@ -108,7 +108,7 @@ fn list(cells: impl Iterator<Item = String>) -> String {
 }
 
 /// Text that nobody can use to leave the table, add HTML, a link or a mention.
-fn cell(text: &str) -> String {
+pub(in crate::leaderboard) fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -6,6 +6,8 @@ mod html;
 mod markdown;
 mod svg;
 
+pub(super) use markdown::cell;
+
 use super::canonical;
 use super::ranking::{RANKED_SUITE, bits_of};
 use super::registry::RunSummary;
