@@ -4,7 +4,11 @@
 //! by their sum keeps their ratios and the range 0 to 100. A missing score makes its pillar, and the aggregate, missing: never 0.
 
 use super::run::{Aggregate, PillarScore, TaskRecord, TaskStatus};
+use crate::statistics::{Estimate, PillarSample, Resampling, Scale, Stratum, TaskSample, estimate_scores};
 use std::collections::BTreeMap;
+
+/// Largest difference between a figure and what would follow from whole numbers of right answers.
+const ROUNDING: f64 = 1e-9;
 
 /// A pillar of the suite: its weight in the aggregate and its tasks.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,15 +23,78 @@ pub struct PillarSpec {
 
 /// Pillars and aggregate of a run's tasks.
 ///
-/// Intervals are put together from the tasks' own, with tasks taken as independent (MOVER: Zou and Donner 2008, *Statistics in Medicine*
-/// 27): the distance from the mean to its lower end is the root of the sum of the tasks' squared weighted distances, and likewise
-/// upwards. So a task with no right answer, whose standard error is 0 and whose interval is not, still widens the mean's. A pillar whose
-/// tasks do not all have an interval has none.
+/// The intervals are those of one stratified bootstrap over items ([`estimate_scores`]: 10,000 replicates of a fixed seed). What it needs is
+/// in the records: of a right-or-wrong task (of each of its subtasks) the number of right answers; of any other the mean and its standard
+/// error. So everybody who has `run.json` gets the same intervals. Where a task's record lacks these, its pillar's interval is put together
+/// from the tasks' own, with tasks taken as independent (MOVER: Zou and Donner 2008, *Statistics in Medicine* 27): the distance from the
+/// mean to its lower end is the root of the sum of the tasks' squared weighted distances, and likewise upwards. A pillar whose tasks do not
+/// all have an interval has none.
 #[must_use]
 pub fn summarise(specs: &[PillarSpec], tasks: &BTreeMap<String, TaskRecord>) -> (BTreeMap<String, PillarScore>, Aggregate) {
-    let pillars: BTreeMap<_, _> = specs.iter().map(|spec| (spec.name.clone(), pillar(spec, tasks))).collect();
-    let aggregate = aggregate(specs, &pillars);
+    let mut pillars: BTreeMap<_, _> = specs.iter().map(|spec| (spec.name.clone(), pillar(spec, tasks))).collect();
+    let mut aggregate = aggregate(specs, &pillars);
+    let known: Vec<(&PillarSpec, PillarSample)> = specs
+        .iter()
+        .filter_map(|spec| Some((spec, pillar_sample(spec, tasks)?)))
+        .filter(|(spec, _)| pillars[&spec.name].score.is_some())
+        .collect();
+    let samples: Vec<PillarSample> = known.iter().map(|(_, sample)| sample.clone()).collect();
+    let estimates = estimate_scores(&samples, Resampling::default());
+    for ((spec, _), estimate) in known.iter().zip(&estimates.pillars) {
+        if let Some(pillar) = pillars.get_mut(&spec.name) {
+            pillar.ci95 = around(pillar.score, estimate);
+        }
+    }
+    if let Some(estimate) = estimates.aggregate.filter(|_| known.len() == specs.len()) {
+        aggregate.ci95 = around(aggregate.score, &estimate);
+    }
     (pillars, aggregate)
+}
+
+/// The interval, which holds the score whatever the last bit of either was rounded to.
+fn around(score: Option<f64>, estimate: &Estimate) -> Option<[f64; 2]> {
+    let (score, interval) = (score?, estimate.ci95?);
+    Some([interval.low.min(score), interval.high.max(score)])
+}
+
+/// The items of a pillar, as far as its tasks' records tell them.
+fn pillar_sample(spec: &PillarSpec, tasks: &BTreeMap<String, TaskRecord>) -> Option<PillarSample> {
+    let samples = spec.tasks.iter().map(|name| task_sample(name, tasks.get(name)?)).collect::<Option<Vec<_>>>()?;
+    PillarSample::new(spec.weight, samples).ok()
+}
+
+/// The items of a task: its subtasks are the strata. `None` where the record does not tell them, or they do not give its score.
+fn task_sample(name: &str, task: &TaskRecord) -> Option<TaskSample> {
+    let score = task.valid_score()?;
+    let strata = match task.subtasks.len() {
+        0 => vec![stratum(task)?],
+        _ => task.subtasks.values().map(stratum).collect::<Option<Vec<_>>>()?,
+    };
+    let percent = TaskSample::new(name, Scale::Percent, strata.clone()).ok()?;
+    let gives = |sample: &TaskSample| (sample.score() - score).abs() <= ROUNDING * 100.0;
+    if gives(&percent) && task.chance.is_some() {
+        return Some(percent);
+    }
+    // A balance has no chance level.
+    let balance = TaskSample::new(name, Scale::Balance, strata).ok()?;
+    if gives(&balance) { Some(balance) } else { Some(percent).filter(gives) }
+}
+
+/// One stratum from the primary metric: by its number of right answers where mean and standard error are those of right-or-wrong items.
+fn stratum(task: &TaskRecord) -> Option<Stratum> {
+    let metric = task.metrics.get(&task.primary_metric)?;
+    let (mean, n) = (metric.value.filter(|value| (0.0..=1.0).contains(value))?, task.n as f64);
+    let right = (mean * n).round();
+    let binary = (task.n > 0 && (right - mean * n).abs() <= ROUNDING * n)
+        && match metric.stderr {
+            Some(stderr) => task.n > 1 && (stderr * stderr - mean * (1.0 - mean) / (n - 1.0)).abs() <= ROUNDING,
+            None => task.n == 1,
+        };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number between 0 and n")]
+    if binary {
+        return Stratum::from_counts(right as u64, task.n).ok();
+    }
+    Some(Stratum::from_moments(mean, metric.stderr?, usize::try_from(task.n).ok()?))
 }
 
 /// One pillar.
@@ -227,6 +294,70 @@ mod tests {
         assert!(aggregate.ci95.unwrap()[1] > 10.0);
         results.get_mut("gsm8k").unwrap().score_ci95 = None;
         assert_eq!(summarise(&published(), &results).0["math"].ci95, None);
+    }
+
+    fn counted(right: u64, n: u64) -> TaskRecord {
+        let (k, total) = (right as f64, n as f64);
+        let value = k / total;
+        let stderr = (n > 1).then(|| (value * (1.0 - value) / (total - 1.0)).sqrt());
+        let wilson = crate::statistics::wilson_interval(right, n).unwrap();
+        TaskRecord {
+            status: TaskStatus::Ok,
+            score: Some(100.0 * value),
+            score_stderr: stderr.map(|stderr| 100.0 * stderr),
+            score_ci95: Some([100.0 * wilson.low, 100.0 * wilson.high]),
+            chance: Some(25.0),
+            n,
+            n_total: n,
+            metrics: BTreeMap::from([("acc,none".to_owned(), super::super::run::Metric { value: Some(value), stderr, ci95: None })]),
+            primary_metric: "acc,none".to_owned(),
+            ..TaskRecord::default()
+        }
+    }
+
+    /// The bootstrap over the items that the records tell gives what it gives over the items themselves.
+    #[test]
+    fn intervals_are_those_of_the_bootstrap_over_items() {
+        let spec = |name: &str, weight: f64, tasks: &[&str]| PillarSpec {
+            name: name.to_owned(),
+            weight,
+            tasks: tasks.iter().map(|&task| task.to_owned()).collect(),
+        };
+        let specs = [spec("reasoning", 35.0, &["mmlu", "arc"]), spec("safety", 20.0, &["bbq", "crows"])];
+        let leaves = BTreeMap::from([("mmlu_a".to_owned(), counted(30, 100)), ("mmlu_b".to_owned(), counted(20, 50))]);
+        let mut mmlu = counted(50, 150);
+        mmlu.metrics.get_mut("acc,none").unwrap().stderr = Some(0.03);
+        mmlu.subtasks = leaves;
+        let mut crows = counted(90, 120);
+        (crows.score, crows.chance) = (Some(50.0), None);
+        let tasks: BTreeMap<String, TaskRecord> =
+            [("mmlu", mmlu), ("arc", counted(300, 1172)), ("bbq", counted(0, 40)), ("crows", crows)].map(|(n, t)| (n.to_owned(), t)).into();
+        let items = |right: usize, n: usize| Stratum::from_values(&(0..n).map(|i| f64::from(u8::from(i < right))).collect::<Vec<_>>());
+        let sample = |name: &str, scale, strata| TaskSample::new(name, scale, strata).unwrap();
+        let reasoning = vec![
+            sample("mmlu", Scale::Percent, vec![items(30, 100), items(20, 50)]),
+            sample("arc", Scale::Percent, vec![items(300, 1172)]),
+        ];
+        let safety = vec![sample("bbq", Scale::Percent, vec![items(0, 40)]), sample("crows", Scale::Balance, vec![items(90, 120)])];
+        let samples = [PillarSample::new(35.0, reasoning).unwrap(), PillarSample::new(20.0, safety).unwrap()];
+        let expected = estimate_scores(&samples, Resampling::default());
+        let (pillars, aggregate) = summarise(&specs, &tasks);
+        let both = [(pillars["reasoning"].ci95, expected.pillars[0]), (pillars["safety"].ci95, expected.pillars[1])];
+        for (found, expected) in both.into_iter().chain([(aggregate.ci95, expected.aggregate.unwrap())]) {
+            let ([low, high], expected) = (found.unwrap(), expected.ci95.unwrap());
+            assert!((low - expected.low).abs() < 1e-9 && (high - expected.high).abs() < 1e-9, "{low} {high} {expected:?}");
+        }
+    }
+
+    /// A pillar of a task with no right answer among four is not known to be 0.
+    #[test]
+    fn four_wrong_answers_are_no_certainty() {
+        let specs = [PillarSpec { name: "math".to_owned(), weight: 15.0, tasks: vec!["gsm8k".to_owned()] }];
+        let (pillars, aggregate) = summarise(&specs, &BTreeMap::from([("gsm8k".to_owned(), counted(0, 4))]));
+        let wilson = 100.0 * crate::statistics::wilson_interval(0, 4).unwrap().high;
+        for [low, high] in [pillars["math"].ci95.unwrap(), aggregate.ci95.unwrap()] {
+            assert!(low.abs() < 1e-12 && (high - wilson).abs() < 1e-9, "{low} {high}");
+        }
     }
 
     #[test]

@@ -12,6 +12,10 @@ use super::binomial::Binomial;
 use super::interval::{Interval, percentile_interval, wilson_interval};
 use super::sample::{PillarSample, Scale, Stratum, TaskSample, aggregate_score, pillar_shares};
 
+/// Coins whose number of heads stands for a normal number, in steps of 0.02 standard deviations: the same bits on every machine, which
+/// logarithms would not promise.
+const COINS: u64 = 10_000;
+
 /// How often to resample, and from which random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resampling {
@@ -60,7 +64,8 @@ pub struct ScoreEstimates {
 /// Scores, standard errors and 95 % intervals of a model's tasks, pillars and aggregate.
 ///
 /// A task's interval is Wilson's where it is one proportion, else the percentile interval of the bootstrap; pillar and aggregate have the
-/// percentile interval. The intervals are about the model on questions like these: the items are a sample of what could have been asked.
+/// percentile interval. A task whose items all went the same way has no spread to resample, and is no certainty: its own interval is joined
+/// to the draws of the others as an independent part (MOVER: Zou and Donner 2008, *Statistics in Medicine* 27). The intervals are about the model on questions like these: the items are a sample of what could have been asked.
 #[must_use]
 pub fn estimate_scores(pillars: &[PillarSample], resampling: Resampling) -> ScoreEstimates {
     let drawn: Vec<Vec<Drawn>> =
@@ -72,9 +77,9 @@ pub fn estimate_scores(pillars: &[PillarSample], resampling: Resampling) -> Scor
     for ((pillar, drawn), share) in pillars.iter().zip(&drawn).zip(pillar_shares(pillars)) {
         let mut pooled = Pooled::new(resampling.replicates);
         for task in drawn {
-            pooled.add(1.0 / drawn.len() as f64, &task.scores, task.estimate.stderr);
+            pooled.add(1.0 / drawn.len() as f64, &task.scores, &task.estimate);
         }
-        aggregate.add(share, &pooled.replicates, pooled.stderr());
+        aggregate.add_pooled(share, &pooled);
         pillar_estimates.push(pooled.estimate(pillar.score()));
     }
     let aggregate = aggregate_score(pillars).map(|score| aggregate.estimate(score));
@@ -99,6 +104,10 @@ impl Drawn {
         let ci95 = match task.strata() {
             [stratum] if stratum.correct().is_some() => wilson_interval(stratum.correct().unwrap_or(0), stratum.items() as u64),
             _ if task.mean_variance().is_none() => None,
+            // Nothing to resample: every item of every stratum went the same way.
+            strata if task.mean_variance() == Some(0.0) && strata.iter().all(|stratum| stratum.correct().is_some()) => {
+                wilson_interval(strata.iter().filter_map(Stratum::correct).sum(), task.items() as u64)
+            }
             _ => percentile_interval(&mut { means }),
         };
         let ci95 = ci95.map(|interval| interval_of_score(interval, task.scale()));
@@ -113,31 +122,52 @@ fn interval_of_score(means: Interval, scale: Scale) -> Interval {
     Interval { low: a.min(b), high }
 }
 
-/// A weighted sum of independent parts: replicate by replicate, and its variance.
+/// A weighted sum of independent parts: replicate by replicate, its variance, and for tasks without any spread the squared distances to the
+/// lower and upper end of their own intervals.
 struct Pooled {
     replicates: Vec<f64>,
     variance: Option<f64>,
+    unspread: [f64; 2],
 }
 
 impl Pooled {
     fn new(replicates: usize) -> Self {
-        Self { replicates: vec![0.0; replicates], variance: Some(0.0) }
+        Self { replicates: vec![0.0; replicates], variance: Some(0.0), unspread: [0.0; 2] }
     }
 
-    fn add(&mut self, share: f64, scores: &[f64], stderr: Option<f64>) {
+    fn add(&mut self, share: f64, scores: &[f64], estimate: &Estimate) {
+        let spread = estimate.stderr.is_none_or(|stderr| stderr > 0.0);
+        let unspread = estimate.ci95.filter(|_| !spread).map_or([0.0; 2], |ci95| {
+            let (below, above) = ((estimate.score - ci95.low).max(0.0), (ci95.high - estimate.score).max(0.0));
+            [below * below, above * above]
+        });
+        self.add_part(share, scores, estimate.stderr.map(|stderr| stderr * stderr), unspread);
+    }
+
+    fn add_pooled(&mut self, share: f64, part: &Self) {
+        self.add_part(share, &part.replicates, part.variance, part.unspread);
+    }
+
+    fn add_part(&mut self, share: f64, scores: &[f64], variance: Option<f64>, unspread: [f64; 2]) {
         for (sum, score) in self.replicates.iter_mut().zip(scores) {
             *sum += share * score;
         }
-        self.variance = self.variance.zip(stderr).map(|(sum, stderr)| sum + share * share * stderr * stderr);
+        self.variance = self.variance.zip(variance).map(|(sum, variance)| sum + share * share * variance);
+        for (sum, part) in self.unspread.iter_mut().zip(unspread) {
+            *sum += share * share * part;
+        }
     }
 
-    fn stderr(&self) -> Option<f64> {
-        self.variance.map(f64::sqrt)
-    }
-
-    fn estimate(&mut self, score: f64) -> Estimate {
-        let stderr = self.stderr();
-        Estimate { score, stderr, ci95: stderr.and_then(|_| percentile_interval(&mut self.replicates)) }
+    fn estimate(&self, score: f64) -> Estimate {
+        // The draws of the tasks with a spread are one part of the interval, every task without one is another.
+        let further = |distance: f64, unspread: f64| if unspread > 0.0 { (distance * distance + unspread).sqrt() } else { distance };
+        let [below, above] = self.unspread;
+        let ci95 = self.variance.and_then(|_| percentile_interval(&mut self.replicates.clone())).map(|drawn| Interval {
+            // Rounding, and means drawn as normal numbers, may step over the ends of the scale.
+            low: (score - further(score - drawn.low, below)).max(0.0),
+            high: (score + further(drawn.high - score, above)).min(100.0),
+        });
+        Estimate { score, stderr: self.variance.map(f64::sqrt), ci95 }
     }
 }
 
@@ -151,11 +181,17 @@ fn replicate_means(task: &TaskSample, resampling: Resampling) -> Vec<f64> {
     means
 }
 
-fn add_replicates(stratum: &Stratum, share: f64, random: &mut Mt64, means: &mut [f64]) {
+pub(super) fn add_replicates(stratum: &Stratum, share: f64, random: &mut Mt64, means: &mut [f64]) {
     let draws = stratum.items() - 1;
     if draws == 0 {
         for mean in means {
             *mean += share * stratum.mean();
+        }
+    } else if let Some(stderr) = stratum.summarised_stderr() {
+        let coins = Binomial::new(COINS, 0.5);
+        let (centre, deviation) = (COINS as f64 / 2.0, (COINS as f64).sqrt() / 2.0);
+        for mean in means {
+            *mean += share * (stratum.mean() + stderr * (coins.draw(random) as f64 - centre) / deviation);
         }
     } else if let Some(values) = stratum.real_values() {
         for mean in means {
@@ -274,6 +310,37 @@ mod tests {
         let skewed = TaskSample::new("crows", Scale::Balance, vec![counts(1000, 1508)]).unwrap();
         let interval = estimate_task(&skewed, RESAMPLING).ci95.unwrap();
         assert!(interval.contains(skewed.score()) && interval.high < 75.0, "{interval:?}");
+    }
+
+    /// Mean and standard error alone give the interval that the items give, and means outside of [0, 1] are cut off.
+    #[test]
+    fn moments_stand_for_the_items() {
+        let values: Vec<f64> = (0..600).map(|i| f64::from(i * 37 % 101) / 101.0).collect();
+        let stratum = |values: &[f64]| {
+            let (mean, stderr) = (super::super::mean(values).unwrap(), super::super::mean_stderr(values).unwrap());
+            Stratum::from_moments(mean, stderr, values.len())
+        };
+        let items = estimate_task(&task("t", vec![Stratum::from_values(&values)]), RESAMPLING);
+        let moments = estimate_task(&task("t", vec![stratum(&values)]), RESAMPLING);
+        assert!((items.score - moments.score).abs() < 1e-9 && (items.stderr.unwrap() - moments.stderr.unwrap()).abs() < 1e-9);
+        let interval = items.ci95.unwrap();
+        close(moments.ci95.unwrap(), interval.low, interval.high, 0.15);
+        let low = PillarSample::new(1.0, vec![task("t", vec![stratum(&[0.0, 0.0, 0.0, 0.2])])]).unwrap();
+        assert_eq!(estimate_scores(&[low], RESAMPLING).pillars[0].ci95.unwrap().low.to_bits(), 0.0_f64.to_bits());
+    }
+
+    /// No right answer at all leaves the resampling nothing to draw; the interval still says how little is known.
+    #[test]
+    fn no_spread_is_no_certainty() {
+        let wilson = wilson_interval(0, 4).unwrap().high * 100.0;
+        let pillar = |tasks| PillarSample::new(1.0, tasks).unwrap();
+        let single = estimate_scores(&[pillar(vec![task("t", vec![counts(0, 4)])])], RESAMPLING);
+        close(single.aggregate.unwrap().ci95.unwrap(), 0.0, wilson, 1e-9);
+        let two = estimate_scores(&[pillar(vec![task("t", vec![counts(0, 4)]), task("u", vec![counts(4, 4)])])], RESAMPLING);
+        let half = wilson / 2.0;
+        close(two.pillars[0].ci95.unwrap(), 50.0 - half, 50.0 + half, 1e-9);
+        let strata = estimate_task(&task("mmlu", vec![counts(0, 4), counts(0, 6)]), RESAMPLING);
+        close(strata.ci95.unwrap(), 0.0, wilson_interval(0, 10).unwrap().high * 100.0, 1e-9);
     }
 
     /// One item says nothing about its variance: no standard error is invented, and all right is not certainty.

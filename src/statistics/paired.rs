@@ -4,7 +4,7 @@ use rand_mt::Mt64;
 use rayon::prelude::*;
 
 use super::binomial::{Binomial, fair_coin_p_value};
-use super::bootstrap::{Resampling, two_indices};
+use super::bootstrap::{Resampling, add_replicates, two_indices};
 use super::interval::{Interval, percentile_interval};
 use super::normal::normal_p_value;
 use super::sample::{PillarSample, SampleError, Scale, Stratum, TaskSample, aggregate_score, pillar_shares};
@@ -240,6 +240,12 @@ fn replicate_differences(first: &TaskSample, second: &TaskSample, resampling: Re
                 let sums = resampled_sums(&a, &b, draws, &mut random);
                 *first += share * sums[0] / draws as f64;
                 *second += share * sums[1] / draws as f64;
+            }
+        } else if a.summarised_stderr().or(b.summarised_stderr()).is_some() {
+            for (side, stratum) in [a, b].into_iter().enumerate() {
+                let mut drawn = vec![0.0; means.len()];
+                add_replicates(stratum, share, &mut random, &mut drawn);
+                means.iter_mut().zip(drawn).for_each(|(means, drawn)| means[side] += drawn);
             }
         } else {
             let [table_a, table_b] = [a, b].map(|stratum| Binomial::new(draws as u64, stratum.mean()));

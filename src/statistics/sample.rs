@@ -71,6 +71,8 @@ enum Outcomes {
     /// One bit per item, in the order of the items.
     Bits(Vec<u64>),
     Real(Vec<f64>),
+    /// Only mean and variance are known.
+    Summarised,
 }
 
 /// Items of one kind within a task (MMLU: one subject; most tasks: all of their items), drawn independently of other strata.
@@ -114,6 +116,14 @@ impl Stratum {
         }
     }
 
+    /// From the mean of items in [0, 1] and its standard error alone, for items that are neither right nor wrong. Their mean is drawn
+    /// as a normal number; against another model it counts as independent, which is cautious.
+    #[must_use]
+    pub fn from_moments(mean: f64, stderr: f64, items: usize) -> Self {
+        let n = items as f64;
+        Self { outcomes: Outcomes::Summarised, items, sum: mean * n, variance: stderr * stderr * n }
+    }
+
     /// Number of items.
     #[must_use]
     pub fn items(&self) -> usize {
@@ -132,7 +142,7 @@ impl Stratum {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of items, summed exactly")]
         match self.outcomes {
             Outcomes::Counted | Outcomes::Bits(_) => Some(self.sum as u64),
-            Outcomes::Real(_) => None,
+            Outcomes::Real(_) | Outcomes::Summarised => None,
         }
     }
 
@@ -143,12 +153,17 @@ impl Stratum {
     /// Each item's value, where it is known.
     pub(super) fn values(&self) -> Option<Vec<f64>> {
         match &self.outcomes {
-            Outcomes::Counted => None,
+            Outcomes::Counted | Outcomes::Summarised => None,
             Outcomes::Bits(words) => {
                 Some((0..self.items).map(|item| f64::from(u8::from(words[item / 64] >> (item % 64) & 1 == 1))).collect())
             }
             Outcomes::Real(values) => Some(values.clone()),
         }
+    }
+
+    /// Standard error of the mean, where only the moments are known.
+    pub(super) fn summarised_stderr(&self) -> Option<f64> {
+        matches!(self.outcomes, Outcomes::Summarised).then(|| (self.variance / self.items as f64).sqrt())
     }
 
     pub(super) fn real_values(&self) -> Option<&[f64]> {
@@ -161,7 +176,7 @@ impl Stratum {
             return 0.0;
         }
         let products = match (&self.outcomes, &other.outcomes) {
-            (Outcomes::Counted, _) | (_, Outcomes::Counted) => return 0.0,
+            (Outcomes::Counted | Outcomes::Summarised, _) | (_, Outcomes::Counted | Outcomes::Summarised) => return 0.0,
             (Outcomes::Bits(mine), Outcomes::Bits(theirs)) => {
                 f64::from(mine.iter().zip(theirs).map(|(a, b)| (a & b).count_ones()).sum::<u32>())
             }
