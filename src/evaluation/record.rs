@@ -63,6 +63,7 @@ pub fn group_record(group: &Group, subgroups: &[&Group], leaves: BTreeMap<String
     }
     let other = subgroups.iter().filter(|subgroup| subgroup.name != group.name);
     record.groups = other.map(|subgroup| (subgroup.name.clone(), members_record(subgroup, &leaves))).collect();
+    record.warnings = shared_warnings(&leaves);
     let bad: Vec<(&String, &TaskRecord)> = leaves.iter().filter(|(_, leaf)| leaf.status != TaskStatus::Ok).collect();
     if let Some((name, leaf)) = bad.first() {
         record.status = leaf.status;
@@ -156,6 +157,26 @@ fn warnings(scores: &[DocumentScore]) -> Vec<Warning> {
     .collect()
 }
 
+/// Warnings of subtasks that hold more than a small share of the group's documents: seen beside the group's score.
+fn shared_warnings(leaves: &BTreeMap<String, TaskRecord>) -> Vec<Warning> {
+    let total: u64 = leaves.values().map(|leaf| leaf.n).sum();
+    let mut by_code: BTreeMap<&str, Vec<(&String, &TaskRecord, &Warning)>> = BTreeMap::new();
+    for (name, leaf) in leaves {
+        for warning in &leaf.warnings {
+            by_code.entry(&warning.code).or_default().push((name, leaf, warning));
+        }
+    }
+    by_code
+        .into_iter()
+        .filter(|(_, warned)| warned.iter().map(|(_, leaf, _)| leaf.n).sum::<u64>() as f64 > WARNING_SHARE * total as f64)
+        .filter_map(|(code, warned)| {
+            let (name, _, first) = warned.first()?;
+            let message = format!("{} of {} subtasks; {name}: {}", warned.len(), leaves.len(), first.message);
+            Some(Warning { code: code.to_owned(), message })
+        })
+        .collect()
+}
+
 /// A warning where many requests lost tokens on their left.
 pub(super) fn truncation_warning(truncated: u64, requests: u64) -> Option<Warning> {
     (truncated as f64 > WARNING_SHARE * requests as f64).then(|| Warning {
@@ -171,4 +192,123 @@ pub(super) fn constant_answer_warning(chosen: &[usize]) -> Option<Warning> {
         code: "constant_answers".to_owned(),
         message: format!("option {} was chosen for all {} documents", first + 1, chosen.len()),
     })
+}
+
+/// A warning where every document got the same text.
+pub(super) fn constant_text_warning(texts: &[&str]) -> Option<Warning> {
+    let first = texts.first().filter(|text| !text.trim().is_empty())?;
+    (texts.len() >= 10 && texts.iter().all(|text| text == first)).then(|| Warning {
+        code: "constant_answers".to_owned(),
+        message: format!("the same text was written for all {} documents", texts.len()),
+    })
+}
+
+/// Takes the score from a task whose requests gave something else when they were computed alone. Decisions that changed although all
+/// differences lie within `bound` are near ties, and said in a warning.
+pub(super) fn gate_self_check(record: &mut TaskRecord, bound: f64) {
+    let check = record.self_check;
+    // A difference that is not a number fails as well.
+    if !(check.max_delta <= bound) {
+        record.status = TaskStatus::Invalid;
+        record.reason =
+            Some(format!("the self-check failed: a request computed alone differs by {:.2e} nats, more than {bound:.0e}", check.max_delta));
+        (record.score, record.score_stderr, record.score_ci95, record.chance_corrected) = (None, None, None, None);
+    } else if check.flips > 0 {
+        record.warnings.push(Warning {
+            code: "self_check_flips".to_owned(),
+            message: format!("{} of {} answers that were computed again came out differently", check.flips, check.n),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::benchmark::{Flag, registry};
+    use serde_json::json;
+
+    fn scores(task: &str, n: usize, value: Value, flags: &[Flag]) -> Vec<DocumentScore> {
+        let metrics: serde_json::Map<String, Value> =
+            registry::spec(task).unwrap().metrics.iter().map(|metric| (metric.key(), value.clone())).collect();
+        vec![DocumentScore { filtered_resps: serde_json::Map::new(), metrics, flags: flags.to_vec() }; n]
+    }
+
+    fn record(task: &str, scores: &[DocumentScore]) -> TaskRecord {
+        leaf_record(registry::spec(task).unwrap(), scores, scores.len(), 5, Some(0.25)).unwrap()
+    }
+
+    fn codes(warnings: &[Warning]) -> Vec<&str> {
+        warnings.iter().map(|warning| warning.code.as_str()).collect()
+    }
+
+    /// A metric that is not a number is no score of 0.
+    #[test]
+    fn not_a_number_is_invalid() {
+        let record = record("boolq", &scores("boolq", 12, Value::Null, &[]));
+        assert_eq!((record.status, record.score, record.score_ci95), (TaskStatus::Invalid, None, None));
+        assert!(record.reason.unwrap().contains("acc,none is not a number"));
+    }
+
+    /// Warnings stand beside a score that stays: weak models do this honestly.
+    #[test]
+    fn weak_answers_are_warned_of_and_scored() {
+        let mut answers = scores("gsm8k", 20, json!(0.0), &[Flag::ExtractionFailed, Flag::EmptyGeneration]);
+        let warned = record("gsm8k", &answers);
+        assert_eq!(
+            (warned.status, warned.score, codes(&warned.warnings)),
+            (TaskStatus::Ok, Some(0.0), vec!["extraction_failures", "empty_generations"])
+        );
+        answers[2..].iter_mut().for_each(|score| score.flags.clear());
+        assert!(record("gsm8k", &answers).warnings.is_empty(), "two of twenty are no sign of a broken run");
+        assert_eq!(codes(&truncation_warning(3, 20).into_iter().collect::<Vec<_>>()), ["truncation"]);
+        assert_eq!(truncation_warning(2, 20), None);
+    }
+
+    /// One answer to everything is seen, for options and for texts, from ten documents on.
+    #[test]
+    fn constant_answers_are_warned_of() {
+        assert!(constant_answer_warning(&[0; 10]).is_some_and(|warning| warning.message.contains("option 1 was chosen for all 10")));
+        assert_eq!(constant_answer_warning(&[0; 9]), None);
+        assert_eq!(constant_answer_warning(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), None);
+        assert!(constant_text_warning(&["42"; 10]).is_some());
+        assert_eq!(constant_text_warning(&[" "; 10]), None, "empty answers have a warning of their own");
+        assert_eq!(constant_text_warning(&["42"; 9]), None);
+    }
+
+    /// A group says what most of its subtasks say, so that the score of mmlu does not stand without it.
+    #[test]
+    fn a_groups_score_carries_the_warnings_of_its_subtasks() {
+        let leaf = |warned: bool| {
+            let mut leaf = record("mmlu_anatomy", &scores("mmlu_anatomy", 20, json!(0.0), &[]));
+            leaf.warnings.extend(constant_answer_warning(&[0; 20]).filter(|_| warned));
+            leaf
+        };
+        let few = BTreeMap::from_iter((0..20).map(|i| (format!("subject {i:02}"), leaf(i < 2))));
+        assert_eq!(shared_warnings(&few), []);
+        let many = BTreeMap::from_iter((0..20).map(|i| (format!("subject {i:02}"), leaf(i < 3))));
+        let [warning] = &shared_warnings(&many)[..] else { panic!("one warning") };
+        assert_eq!(
+            (warning.code.as_str(), &*warning.message),
+            ("constant_answers", "3 of 20 subtasks; subject 00: option 1 was chosen for all 20 documents")
+        );
+    }
+
+    /// A failed self-check takes the score away; a difference that is not a number fails; a changed near tie is said.
+    #[test]
+    fn a_failed_self_check_is_invalid() {
+        for (delta, valid) in [(1e-5, true), (2e-3, false), (f64::NAN, false), (f64::INFINITY, false)] {
+            let mut record = record("boolq", &scores("boolq", 12, json!(1.0), &[]));
+            record.self_check.max_delta = delta;
+            gate_self_check(&mut record, 1e-3);
+            assert_eq!(
+                (record.status == TaskStatus::Ok, record.score.is_some(), record.reason.is_none()),
+                (valid, valid, valid),
+                "{delta}"
+            );
+        }
+        let mut record = record("boolq", &scores("boolq", 12, json!(1.0), &[]));
+        (record.self_check.n, record.self_check.flips) = (8, 1);
+        gate_self_check(&mut record, 1e-3);
+        assert_eq!((record.status, codes(&record.warnings)), (TaskStatus::Ok, vec!["self_check_flips"]));
+    }
 }

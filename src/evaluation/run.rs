@@ -3,7 +3,7 @@
 use super::documents::DocumentSource;
 use super::files::write_atomically;
 use super::leaf::{self, AnsweredLeaf, Executed, LeafContext, SELF_CHECK_LEAST};
-use super::record::{constant_answer_warning, group_record, leaf_record, truncation_warning};
+use super::record::{constant_answer_warning, constant_text_warning, gate_self_check, group_record, leaf_record, truncation_warning};
 use super::samples::{is_intact, write_samples};
 use super::{Control, ProgramRunner, RunError, RunOptions};
 use crate::benchmark::registry::{self, Entry};
@@ -598,8 +598,7 @@ impl Worker<'_> {
             .into_iter()
             .zip(executions)
             .map(|(program, execution)| {
-                let verdict = Verdict::of_sandbox(execution.verdict)
-                    .ok_or_else(|| RunError::Invalid(format!("the sandbox failed, so there is no verdict: {}", execution.reason)))?;
+                let verdict = verdict_of(execution.verdict, &execution.reason)?;
                 Ok(Executed { program, verdict, reason: without_addresses(&execution.reason) })
             })
             .collect()
@@ -619,18 +618,8 @@ impl Worker<'_> {
         if task.spec().output == OutputKind::MultipleChoice {
             record.warnings.extend(constant_answer_warning(&chosen(&answered.responses)));
         }
-        let bound = self_check_bound(&self.model.description().dtype, task.spec().output);
-        if record.self_check.max_delta > bound {
-            record.status = TaskStatus::Invalid;
-            record.reason = Some(format!(
-                "the self-check failed: a request computed alone differs by {:.2e} nats, more than {bound:.0e}",
-                record.self_check.max_delta
-            ));
-            record.score = None;
-            record.score_stderr = None;
-            record.score_ci95 = None;
-            record.chance_corrected = None;
-        }
+        record.warnings.extend(constant_text_warning(&first_texts(&answered.responses)));
+        gate_self_check(record, self_check_bound(&self.model.description().dtype, task.spec().output));
     }
 }
 
@@ -646,6 +635,12 @@ fn chosen(responses: &[Vec<Response>]) -> Vec<usize> {
         .collect()
 }
 
+/// The first text that was written for each document; none for tasks without texts.
+fn first_texts(responses: &[Vec<Response>]) -> Vec<&str> {
+    let firsts = responses.iter().filter_map(|responses| responses.first());
+    firsts.filter_map(|response| if let Response::Text(text) = response { Some(text.as_str()) } else { None }).collect()
+}
+
 fn self_check_bound(dtype: &str, output: OutputKind) -> f64 {
     let rolling = output == OutputKind::LoglikelihoodRolling;
     match (dtype, rolling) {
@@ -656,6 +651,11 @@ fn self_check_bound(dtype: &str, output: OutputKind) -> f64 {
         (_, false) => SELF_CHECK_BOUND_BF16,
         (_, true) => SELF_CHECK_BOUND_BF16 / ROLLING_TOKENS,
     }
+}
+
+/// The program's verdict. A sandbox that failed gives none: its task is invalid, and no answer counts as wrong.
+fn verdict_of(verdict: crate::sandbox::Verdict, reason: &str) -> Result<Verdict, RunError> {
+    Verdict::of_sandbox(verdict).ok_or_else(|| RunError::Invalid(format!("the sandbox failed, so there is no verdict: {reason}")))
 }
 
 /// Addresses of objects differ from run to run; without them the same run has the same samples, byte for byte.
@@ -674,4 +674,32 @@ fn without_score(planned: &PlannedTask, task: &dyn Task, status: TaskStatus, rea
         ..TaskRecord::without_score(status, reason)
     };
     FinishedTask { record, samples: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::EngineError;
+
+    /// Faults of the machinery make a task invalid; what only this task cannot do makes it failed.
+    #[test]
+    fn faults_are_invalid_and_never_wrong_answers() {
+        use crate::sandbox::Verdict as Sandboxed;
+        assert!(
+            matches!(verdict_of(Sandboxed::SandboxError, "no namespace"), Err(RunError::Invalid(reason)) if reason.contains("no namespace"))
+        );
+        assert_eq!(verdict_of(Sandboxed::TimedOut, "").ok(), Some(Verdict::TimedOut));
+        assert!(matches!(RunError::from(EngineError::NotANumber("NaN".to_owned())), RunError::Invalid(_)));
+        assert!(matches!(RunError::from(EngineError::Request("too long".to_owned())), RunError::Task(_)));
+    }
+
+    /// The option that counts as chosen is the first of the most probable ones; texts count by their first answer.
+    #[test]
+    fn constant_answers_are_seen_in_the_answers() {
+        let choice = |values: &[f64]| values.iter().map(|&value| Response::Loglikelihood { value, is_greedy: false }).collect::<Vec<_>>();
+        assert_eq!(chosen(&[choice(&[-2.0, -1.0, -1.0]), choice(&[-0.5, -1.0])]), [1, 0]);
+        let text = |text: &str| vec![Response::Text(text.to_owned())];
+        assert_eq!(first_texts(&[text("a"), text("b")]), ["a", "b"]);
+        assert!(first_texts(&[choice(&[-1.0])]).is_empty());
+    }
 }
