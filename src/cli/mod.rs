@@ -13,6 +13,7 @@ mod rescore;
 mod run;
 mod samples;
 mod sandbox;
+mod sign;
 mod signals;
 mod validate;
 mod verify;
@@ -74,6 +75,8 @@ enum Command {
     Merge(merge::MergeArguments),
     /// Compare two models on the same questions, with the significance of every difference
     Compare(compare::Arguments),
+    /// Sign a run with an SSH key
+    Sign(sign::Arguments),
     /// Keep a dated snapshot of results
     Archive(archive::ArchiveArguments),
     /// Write questions and answers in the form of other programs
@@ -113,6 +116,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Website(arguments) => website::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Archive(arguments) => archive::run(&arguments),
+        Command::Sign(arguments) => sign::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Samples(arguments) => samples::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),

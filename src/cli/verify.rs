@@ -2,6 +2,7 @@
 
 use super::artifact_files::{self, StoredRun};
 use super::rescore::{close, rescore};
+use super::sign::AllowedSigners;
 use super::{InvalidInput, Outcome, UsageError};
 use crate::benchmark::registry::{self, Entry};
 use crate::benchmark::{DocumentScore, Task, TaskSpec};
@@ -42,6 +43,12 @@ pub(super) struct VerifyArguments {
     /// Folder of the submissions [default: submissions beside the registry, where there is one]
     #[arg(long, value_name = "FOLDER")]
     submissions: Option<PathBuf>,
+    /// Check the SSH signatures beside runs (run.json.sig) against this allowed-signers file
+    #[arg(long, value_name = "FILE")]
+    allowed_signers: Option<PathBuf>,
+    /// A run without a signature is a difference
+    #[arg(long, requires = "allowed_signers")]
+    require_signatures: bool,
     /// How differences are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -94,6 +101,13 @@ pub(super) fn run(arguments: &VerifyArguments) -> anyhow::Result<Outcome> {
     }
     let mut verification = Verification::default();
     let runs = results.as_deref().map(|results| verify_runs(results, &mut verification)).transpose()?;
+    if let Some(signers) = &arguments.allowed_signers {
+        let signers = AllowedSigners::read(signers)?;
+        for stored in runs.iter().flatten() {
+            let found = signers.check(&stored.path, arguments.require_signatures)?;
+            verification.say(&stored.path, found);
+        }
+    }
     if let Some(path) = &registry {
         let submissions = arguments.submissions.clone().unwrap_or_else(|| path.with_file_name("submissions"));
         let stored = verify_registry(path, runs.as_deref(), &submissions, &mut verification)?;
