@@ -47,7 +47,7 @@ pub(crate) struct Choice {
     /// Few-shot examples instead of the suite's number (tasks that fix theirs keep it).
     #[arg(long, value_name = "N")]
     pub(crate) num_fewshot: Option<usize>,
-    /// Most requests in one batch; scores do not depend on it. The engine chooses by itself when it is not given.
+    /// Most requests in one batch. An upper bound: mistral.rs is asked one request at a time, so that scores never depend on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch_size: Option<u32>,
     /// Where to compute: auto, cpu, cuda, metal.

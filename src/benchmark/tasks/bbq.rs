@@ -198,7 +198,9 @@ impl Task for Bbq {
 
     fn chance(&self, document: &Document, _item: &Item) -> Option<f64> {
         let choices = choices(document).ok()?;
-        Some(targets(document, &choices).ok()?.len() as f64 / choices.len() as f64)
+        // The reference's targets name one index more than there are choices.
+        let right = targets(document, &choices).ok()?.into_iter().filter(|&target| target < choices.len()).count();
+        Some(right as f64 / choices.len() as f64)
     }
 }
 
@@ -278,7 +280,7 @@ mod tests {
         let item = task.item(&task.prepare(row("neg")).unwrap()).unwrap();
         let Item::Choice { choices, gold, .. } = &item else { panic!("a choice") };
         assert_eq!((choices.len(), *gold), (12, 2));
-        assert_eq!(task.chance(&row("neg"), &item), Some(11.0 / 12.0));
+        assert_eq!(task.chance(&row("neg"), &item), Some(10.0 / 12.0));
     }
 
     #[test]
