@@ -297,10 +297,13 @@ fn without_nan(line: &str) -> String {
     out
 }
 
+/// A document, its answers by filter, and its requests.
+type Collected = (Answered, BTreeMap<String, Value>, Vec<Vec<Value>>);
+
 /// Documents of one task while its lines are read.
 #[derive(Default)]
 struct TaskLog {
-    documents: BTreeMap<u64, (Answered, BTreeMap<String, Value>, Vec<Vec<Value>>)>,
+    documents: BTreeMap<u64, Collected>,
 }
 
 impl TaskLog {
@@ -343,7 +346,7 @@ impl TaskLog {
 
     fn finish(self, task: &str) -> Vec<Answered> {
         let normalised = registry::spec(task).is_ok_and(|spec| spec.primary.starts_with("acc_norm"));
-        let finish = |(mut document, filtered, requests): (Answered, BTreeMap<String, Value>, Vec<Vec<Value>>)| {
+        let finish = |(mut document, filtered, requests): Collected| {
             document.answers =
                 filtered.iter().map(|(filter, answers)| (filter.clone(), shown(&answer(&requests, answers, normalised)))).collect();
             let question = requests.first().and_then(|request| request.first()).map(plain).unwrap_or_default();

@@ -208,7 +208,7 @@ pub(super) fn constant_text_warning(texts: &[&str]) -> Option<Warning> {
 pub(super) fn gate_self_check(record: &mut TaskRecord, bound: f64) {
     let check = record.self_check;
     // A difference that is not a number fails as well.
-    if !(check.max_delta <= bound) {
+    if check.max_delta > bound || check.max_delta.is_nan() {
         record.status = TaskStatus::Invalid;
         record.reason =
             Some(format!("the self-check failed: a request computed alone differs by {:.2e} nats, more than {bound:.0e}", check.max_delta));
@@ -227,7 +227,7 @@ mod tests {
     use crate::benchmark::{Flag, registry};
     use serde_json::json;
 
-    fn scores(task: &str, n: usize, value: Value, flags: &[Flag]) -> Vec<DocumentScore> {
+    fn scores(task: &str, n: usize, value: &Value, flags: &[Flag]) -> Vec<DocumentScore> {
         let metrics: serde_json::Map<String, Value> =
             registry::spec(task).unwrap().metrics.iter().map(|metric| (metric.key(), value.clone())).collect();
         vec![DocumentScore { filtered_resps: serde_json::Map::new(), metrics, flags: flags.to_vec() }; n]
@@ -244,7 +244,7 @@ mod tests {
     /// A metric that is not a number is no score of 0.
     #[test]
     fn not_a_number_is_invalid() {
-        let record = record("boolq", &scores("boolq", 12, Value::Null, &[]));
+        let record = record("boolq", &scores("boolq", 12, &Value::Null, &[]));
         assert_eq!((record.status, record.score, record.score_ci95), (TaskStatus::Invalid, None, None));
         assert!(record.reason.unwrap().contains("acc,none is not a number"));
     }
@@ -252,7 +252,7 @@ mod tests {
     /// Warnings stand beside a score that stays: weak models do this honestly.
     #[test]
     fn weak_answers_are_warned_of_and_scored() {
-        let mut answers = scores("gsm8k", 20, json!(0.0), &[Flag::ExtractionFailed, Flag::EmptyGeneration]);
+        let mut answers = scores("gsm8k", 20, &json!(0.0), &[Flag::ExtractionFailed, Flag::EmptyGeneration]);
         let warned = record("gsm8k", &answers);
         assert_eq!(
             (warned.status, warned.score, codes(&warned.warnings)),
@@ -279,13 +279,13 @@ mod tests {
     #[test]
     fn a_groups_score_carries_the_warnings_of_its_subtasks() {
         let leaf = |warned: bool| {
-            let mut leaf = record("mmlu_anatomy", &scores("mmlu_anatomy", 20, json!(0.0), &[]));
+            let mut leaf = record("mmlu_anatomy", &scores("mmlu_anatomy", 20, &json!(0.0), &[]));
             leaf.warnings.extend(constant_answer_warning(&[0; 20]).filter(|_| warned));
             leaf
         };
-        let few = BTreeMap::from_iter((0..20).map(|i| (format!("subject {i:02}"), leaf(i < 2))));
+        let few = (0..20).map(|i| (format!("subject {i:02}"), leaf(i < 2))).collect::<BTreeMap<_, _>>();
         assert_eq!(shared_warnings(&few), []);
-        let many = BTreeMap::from_iter((0..20).map(|i| (format!("subject {i:02}"), leaf(i < 3))));
+        let many = (0..20).map(|i| (format!("subject {i:02}"), leaf(i < 3))).collect::<BTreeMap<_, _>>();
         let [warning] = &shared_warnings(&many)[..] else { panic!("one warning") };
         assert_eq!(
             (warning.code.as_str(), &*warning.message),
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn a_failed_self_check_is_invalid() {
         for (delta, valid) in [(1e-5, true), (2e-3, false), (f64::NAN, false), (f64::INFINITY, false)] {
-            let mut record = record("boolq", &scores("boolq", 12, json!(1.0), &[]));
+            let mut record = record("boolq", &scores("boolq", 12, &json!(1.0), &[]));
             record.self_check.max_delta = delta;
             gate_self_check(&mut record, 1e-3);
             assert_eq!(
@@ -306,7 +306,7 @@ mod tests {
                 "{delta}"
             );
         }
-        let mut record = record("boolq", &scores("boolq", 12, json!(1.0), &[]));
+        let mut record = record("boolq", &scores("boolq", 12, &json!(1.0), &[]));
         (record.self_check.n, record.self_check.flips) = (8, 1);
         gate_self_check(&mut record, 1e-3);
         assert_eq!((record.status, codes(&record.warnings)), (TaskStatus::Ok, vec!["self_check_flips"]));

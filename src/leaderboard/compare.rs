@@ -204,10 +204,10 @@ pub fn compare(
             measured[index] = Some(*task);
         }
     }
-    for index in 0..paired.len() {
-        if measured[index].is_none() {
+    for (index, measured) in measured.iter_mut().enumerate() {
+        if measured.is_none() {
             let [a, b] = sides(1.0, &[index])?;
-            measured[index] = compare_models(&[a], &[b], resampling)?.tasks.first().and_then(|tasks| tasks.first()).copied();
+            *measured = compare_models(&[a], &[b], resampling)?.tasks.first().and_then(|tasks| tasks.first()).copied();
         }
     }
     let measured: Vec<Measured> = measured.into_iter().flatten().collect();

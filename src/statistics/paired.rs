@@ -245,7 +245,7 @@ fn replicate_differences(first: &TaskSample, second: &TaskSample, resampling: Re
             for (side, stratum) in [a, b].into_iter().enumerate() {
                 let mut drawn = vec![0.0; means.len()];
                 add_replicates(stratum, share, &mut random, &mut drawn);
-                means.iter_mut().zip(drawn).for_each(|(means, drawn)| means[side] += drawn);
+                means.iter_mut().zip(drawn).for_each(|(pair, mean)| pair[side] += mean);
             }
         } else {
             let [table_a, table_b] = [a, b].map(|stratum| Binomial::new(draws as u64, stratum.mean()));

@@ -1,4 +1,4 @@
-//! `compare`: two runs, a run and its own export in the harness's form, and logs that do not fit.
+//! `sign`, and `compare`: two runs, a run and its own export in the harness's form, and logs that do not fit.
 
 use crate::synthetic::Recipe;
 use crate::synthetic_samples::write_run;
@@ -137,4 +137,29 @@ fn what_cannot_be_read_is_named() {
     let forged = Path::new(&run).join("samples/boolq.jsonl.zst");
     fs::write(&forged, zstd::encode_all(&b""[..], 1).expect("zstd")).expect("a file");
     refused(&run, "its SHA-256 differs");
+}
+
+/// A signature holds until the run is changed, and a missing one is found where signatures are required.
+#[test]
+fn signed_runs_are_verified() {
+    use ssh_key::private::{Ed25519Keypair, KeypairData, PrivateKey};
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let run = run_folder(folder.path(), "lab/model", 0.5);
+    let key = PrivateKey::new(KeypairData::from(Ed25519Keypair::from_seed(&[7; 32])), "lab").expect("a key");
+    fs::write(folder.path().join("key"), key.to_openssh(ssh_key::LineEnding::LF).expect("text").as_bytes()).expect("a file");
+    fs::write(folder.path().join("allowed"), format!("lab@example.org {}\n", key.public_key().to_openssh().expect("text")))
+        .expect("a file");
+    let verify = ["verify", "--results", "results", "--allowed-signers", "allowed", "--require-signatures"];
+    let finds = |message: &str| {
+        let output = slm_bench(&verify, folder.path());
+        let found = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.code() == Some(1) && found.contains(message), "{message}: {found}");
+    };
+    finds("is not signed");
+    must(&["sign", &run, "--key", "key"], folder.path());
+    must(&verify, folder.path());
+    let path = Path::new(&run).join("run.json");
+    let changed = fs::read_to_string(&path).expect("text").replace("\"Synthetic\"", "\"Another\"");
+    fs::write(&path, changed).expect("it can be written");
+    finds("is not what run.json.sig signs");
 }
