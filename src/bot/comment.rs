@@ -29,7 +29,9 @@ pub fn results_comment(runs: &[Run], rank: Option<&str>, links: &Links) -> Strin
         run_section(&mut text, run);
     }
     match rank {
-        Some(rank) => text.push_str(&format!("**Place:** {rank}\n\n")),
+        Some(rank) => {
+            let _ = write!(text, "**Place:** {rank}\n\n");
+        }
         None => text.push_str("**Place:** none. Only complete runs of the suite `standard` are ranked; this one is listed apart.\n\n"),
     }
     let named = [("Commit", &links.commit), ("Questions, answers and scores", &links.run), ("Model page", &links.page)];

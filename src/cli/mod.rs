@@ -52,7 +52,7 @@ pub struct InvalidInput(pub String);
     after_help = "Exit codes: 0 done; 1 the submission or data is invalid; 2 wrong usage; 3 the run failed; 4 a partial run (some task has no score)."
 )]
 struct Arguments {
-    /// Say more: once for progress of steps, twice for details (or set RUST_LOG).
+    /// Say more: once for progress of steps, twice for details (or set `RUST_LOG`).
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
     #[command(subcommand)]
@@ -128,9 +128,9 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
 }
 
 fn exit_code_of(error: &anyhow::Error) -> u8 {
-    if error.chain().any(|cause| cause.is::<UsageError>()) {
+    if error.chain().any(<dyn std::error::Error>::is::<UsageError>) {
         2
-    } else if error.chain().any(|cause| cause.is::<InvalidInput>()) {
+    } else if error.chain().any(<dyn std::error::Error>::is::<InvalidInput>) {
         1
     } else {
         3

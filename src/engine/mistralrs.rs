@@ -109,10 +109,9 @@ impl MistralRsModel {
                 let reason = "mistral.rs has no bf16 matrix product on the CPU; use --dtype f32 (the default there), which represents bf16 weights exactly";
                 return Err(EngineError::Load(reason.to_owned()));
             }
-            DType::Bf16 => (ModelDType::BF16, "bf16"),
             DType::F16 => (ModelDType::F16, "f16"),
             DType::Auto if on_cpu => (ModelDType::F32, "f32"),
-            DType::Auto => (ModelDType::BF16, "bf16"),
+            DType::Auto | DType::Bf16 => (ModelDType::BF16, "bf16"),
         };
         let folder = staged.path().to_string_lossy().into_owned();
         let (pipeline, plain, lined) = without_panic(move || load_pipeline(&folder, dtype, on_cpu))
@@ -120,6 +119,7 @@ impl MistralRsModel {
 
         let (rotating, vocabulary) = {
             let guard = pipeline.blocking_lock();
+            #[expect(clippy::redundant_closure_for_method_calls, reason = "the type of a layer has no public path")]
             let rotating = guard.cache().normal().0.iter().any(|layer| layer.is_rotating());
             let known = tokenizer.vocabulary_size();
             (rotating, staged.vocabulary.map_or(known, |embedded| known.min(embedded)))
@@ -655,12 +655,11 @@ fn choose_device(wanted: Device) -> Result<&'static str, EngineError> {
         EngineError::Load(format!("the device `{name}` is not available: {error} (it also needs a build with the feature `{name}`)"))
     };
     match wanted {
-        Device::Cpu => Ok("cpu"),
         Device::Cuda => cuda().map(|_| "cuda").map_err(|error| missing("cuda", error)),
         Device::Metal => metal().map(|_| "metal").map_err(|error| missing("metal", error)),
         Device::Auto if cuda().is_ok() => Ok("cuda"),
         Device::Auto if metal().is_ok() => Ok("metal"),
-        Device::Auto => Ok("cpu"),
+        Device::Auto | Device::Cpu => Ok("cpu"),
     }
 }
 

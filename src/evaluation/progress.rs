@@ -58,7 +58,7 @@ impl TaskProgress {
     pub(crate) fn update(&mut self, answered: usize, running_score: Option<f64>) {
         let answered = answered as u64;
         self.bar.set_position(answered);
-        let score = running_score.map_or_else(String::new, |score| format!("score {:.3}", score));
+        let score = running_score.map_or_else(String::new, |score| format!("score {score:.3}"));
         if self.plain && self.last_line.elapsed() >= PLAIN_LINE_EVERY {
             self.last_line = Instant::now();
             eprintln!("{}: {answered}/{} {score} ETA {}", self.name, self.total, human_duration(self.remaining(answered)));

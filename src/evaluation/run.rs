@@ -100,6 +100,7 @@ struct FinishedTask {
 ///
 /// # Errors
 /// Unknown suite, task or pillar; [`RunFolderError`]; an interrupt; a disk that fails.
+#[expect(clippy::too_many_arguments, reason = "everything that differs between production and test is passed in")]
 pub fn run(
     model: &mut dyn LanguageModel,
     about: &ModelUnderTest,
@@ -140,7 +141,7 @@ pub fn run(
         // Everything was there: the artifact stays as it is, its dates included.
         Some(earlier) if !worker.is_changed => earlier.clone(),
         _ => {
-            let run = plan.artifact(worker.model, programs, about, options, identity, earlier.as_ref(), started_at, now(), finished)?;
+            let run = plan.artifact(worker.model, programs, about, options, identity, earlier.as_ref(), started_at, now(), finished);
             write_atomically(&folder.join("run.json"), canonical::to_pretty(&run)?.as_bytes())?;
             run
         }
@@ -194,7 +195,10 @@ fn clear(unfinished: &Path, plan: &Plan) -> anyhow::Result<()> {
         }
     }
     let others = fs::read_dir(unfinished).with_context(|| format!("cannot list {}", unfinished.display()))?;
-    let is_work = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.ends_with(".jsonl") || name.ends_with(".done.json"));
+    let is_work = |name: &std::ffi::OsStr| {
+        let extension = Path::new(name).extension().and_then(std::ffi::OsStr::to_str);
+        matches!(extension, Some("jsonl" | "json"))
+    };
     let others = others.filter_map(Result::ok).filter(|entry| is_work(&entry.file_name())).count();
     if others == 0 {
         fs::remove_dir_all(unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
@@ -332,7 +336,7 @@ impl Plan {
         started_at: DateTime<Utc>,
         finished_at: DateTime<Utc>,
         finished: BTreeMap<String, FinishedTask>,
-    ) -> anyhow::Result<Run> {
+    ) -> Run {
         let engine = model.description();
         let mut tasks = BTreeMap::new();
         let mut samples = Vec::new();
@@ -353,7 +357,7 @@ impl Plan {
         let specs: Vec<PillarSpec> = self.suite.pillars.iter().map(pillar_spec).collect();
         let (pillars, aggregate) = summarise(&specs, &tasks);
         let overrides = options.num_fewshot.map(|shots| format!("num_fewshot={shots}")).into_iter().collect();
-        Ok(Run {
+        Run {
             schema_version: RUN_SCHEMA_VERSION.to_owned(),
             run_id: identity.run_id(),
             limit: identity.limit,
@@ -372,7 +376,7 @@ impl Plan {
             aggregate,
             informational: artifact::Informational::default(),
             samples,
-        })
+        }
     }
 
     fn owner_of(&self, leaf: &str) -> Option<&PlannedTask> {

@@ -159,9 +159,11 @@ fn assert_valid(schema: &str, file: &Path) {
 fn progress(output: &Path) -> BTreeMap<String, usize> {
     let Some(folder) = run_folder(output) else { return BTreeMap::new() };
     let Ok(entries) = fs::read_dir(folder.join("unfinished")) else { return BTreeMap::new() };
-    let lines = |path: &Path| fs::read(path).map_or(0, |bytes| bytes.iter().filter(|&&byte| byte == b'\n').count());
+    let lines = |path: &Path| fs::read(path).map_or(0, |bytes| String::from_utf8_lossy(&bytes).lines().count());
     let files = entries.filter_map(Result::ok).map(|entry| (entry.file_name().to_string_lossy().into_owned(), lines(&entry.path())));
-    files.filter(|(name, _)| name.ends_with(".jsonl") || name.ends_with(".done.json")).collect()
+    files
+        .filter(|(name, _)| matches!(Path::new(name).extension().and_then(|extension| extension.to_str()), Some("jsonl" | "json")))
+        .collect()
 }
 
 fn amount(progress: &BTreeMap<String, usize>) -> usize {
