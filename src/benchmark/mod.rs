@@ -5,9 +5,9 @@
 //!
 //! 1. [`registry`] finds the [`Task`] by name (a group such as `mmlu` gives its leaf tasks);
 //! 2. [`TaskSpec::dataset`] says which rows are needed; [`builtin_rows`] has those of the smoke suite;
-//! 3. [`build`] makes one [`Instance`] per document, with its prompts, hashes and requests;
-//! 4. [`programs`] gives what a coding task wants run, [`score`] turns answers and verdicts into a [`DocumentScore`];
-//! 5. [`aggregate`] and [`aggregate_group`] turn document scores into the task's and the group's metrics.
+//! 3. [`build()`] makes one [`Instance`] per document, with its prompts, hashes and requests;
+//! 4. [`programs`] gives what a coding task wants run, [`score()`] turns answers and verdicts into a [`DocumentScore`];
+//! 5. [`aggregate()`] and [`aggregate_group`] turn document scores into the task's and the group's metrics.
 //!
 //! Prompts, hashes, per-document metrics and aggregates equal those of lm-evaluation-harness 0.4.13.
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// Evaluate a model: every question is asked, every answer kept, scores written to run.json.
 ///
-/// Writes `OUTPUT_DIR/<model>/<run-id>/` with run.json and samples/<task>.jsonl.zst for each declared quantization. Data sets and weights come from
+/// Writes `OUTPUT_DIR/<model>/<run-id>/` with run.json and `samples/<task>.jsonl.zst` for each declared quantization. Data sets and weights come from
 /// the Hugging Face cache and are fetched when missing. Interrupted or killed, the same command with --resume goes on where it was.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

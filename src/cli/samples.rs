@@ -30,7 +30,7 @@ struct ExportArguments {
     /// The run: its folder or its run.json
     #[arg(long, value_name = "PATH")]
     run: PathBuf,
-    /// Folder for the files samples_<task>_<time>.jsonl
+    /// Folder for the files `samples_<task>_<time>.jsonl`
     #[arg(long, value_name = "FOLDER")]
     output: PathBuf,
     /// The form of lm-evaluation-harness's `--log_samples`: one line for each document and filter

@@ -33,7 +33,7 @@ pub(crate) fn is_intact(folder: &Path, file: &SampleFile) -> bool {
     std::fs::read(folder.join(&file.file)).is_ok_and(|bytes| hex::encode(Sha256::digest(bytes)) == file.sha256)
 }
 
-/// Reads a file that [`write_samples`] wrote.
+/// Reads a sample file of a run folder.
 ///
 /// # Errors
 /// The file is missing, is not zstd, or a line is not a sample; the message names file and line.

@@ -1,4 +1,4 @@
-//! Badges: hints beside a rank. The thresholds stand in [`BADGES`] and nowhere else; the methodology page shows the same table.
+//! Badges: hints beside a rank. The thresholds stand in one table and nowhere else; the methodology page shows the same table.
 
 use super::registry::RunSummary;
 use super::run::figure;
