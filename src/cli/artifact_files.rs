@@ -2,6 +2,7 @@
 
 use super::InvalidInput;
 use crate::benchmark::suites::Suite;
+use crate::evaluation::pillar_specs;
 use crate::leaderboard::{Decision, PillarSpec, Quantization, Registry, Run, RunSummary, Submitted};
 use crate::submission::{self, InputKind, Submission};
 use anyhow::Context;
@@ -129,10 +130,5 @@ pub(crate) fn submitted(submission: &Submission) -> Submitted {
 /// Pillars of a suite by name; `None` where this program does not have the suite in this version (`None`: in whatever version).
 pub(crate) fn pillars_of(name: &str, version: Option<&str>) -> Option<Vec<PillarSpec>> {
     let suite = Suite::named(name).ok().filter(|suite| version.is_none_or(|version| version == suite.version))?;
-    let pillars = suite.pillars.iter().map(|pillar| PillarSpec {
-        name: pillar.name.to_owned(),
-        weight: f64::from(pillar.weight),
-        tasks: pillar.tasks.iter().map(|task| task.name.to_owned()).collect(),
-    });
-    Some(pillars.collect())
+    Some(pillar_specs(&suite))
 }

@@ -18,7 +18,7 @@ pub use files::write_atomically;
 pub use programs::{ProgramRunner, SandboxedPrograms};
 pub use progress::Verbosity;
 pub use record::{group_record, leaf_record};
-pub use run::{Evaluated, ModelUnderTest, RunFolderError, check, run};
+pub use run::{Evaluated, ModelUnderTest, RunFolderError, check, pillar_specs, run};
 pub use samples::read_samples;
 
 use crate::benchmark::Limit;

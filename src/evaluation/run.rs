@@ -354,7 +354,7 @@ impl Plan {
             samples.extend(task.samples);
         }
         samples.sort();
-        let specs: Vec<PillarSpec> = self.suite.pillars.iter().map(pillar_spec).collect();
+        let specs = pillar_specs(&self.suite);
         let (pillars, aggregate) = summarise(&specs, &tasks);
         let overrides = options.num_fewshot.map(|shots| format!("num_fewshot={shots}")).into_iter().collect();
         Run {
@@ -402,12 +402,15 @@ fn planned_task(suite: &Suite, name: &str, num_fewshot: Option<usize>) -> anyhow
     })
 }
 
-fn pillar_spec(pillar: &Pillar) -> PillarSpec {
-    PillarSpec {
+/// The pillars of a suite as the leaderboard takes them.
+#[must_use]
+pub fn pillar_specs(suite: &Suite) -> Vec<PillarSpec> {
+    let spec = |pillar: &Pillar| PillarSpec {
         name: pillar.name.to_owned(),
         weight: f64::from(pillar.weight),
         tasks: pillar.tasks.iter().map(|task| task.name.to_owned()).collect(),
-    }
+    };
+    suite.pillars.iter().map(spec).collect()
 }
 
 fn artifact_limit(limit: Option<Limit>) -> Option<artifact::Limit> {
