@@ -9,7 +9,7 @@
 #   PYTHON       a Python with lm_eval 0.4.13, torch, transformers, datasets (default python3)
 #   TASKS        lines "task:shots:limit" (default below); shots "default" leaves the task's own
 #   THREADS      threads on both sides (default: all cores)
-#   SLM_BENCH    the program (default: built here)
+#   BINARY       the program (default: cargo builds it)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 model=${1:-slm-benchmark/shape-135m}
@@ -61,12 +61,12 @@ PY
       format: safetensors
 YAML
 
-[ -n "${SLM_BENCH:-}" ] || { cargo build --release --locked --quiet; SLM_BENCH=target/release/slm-bench; }
+[ -n "${BINARY:-}" ] || { cargo build --release --locked --quiet; BINARY=${CARGO_TARGET_DIR:-target}/release/slm-bench; }
 ours() { # task shots limit
   local shots=()
   [ "$2" = default ] || shots=(--num-fewshot "$2")
   rm -rf "$work/run"
-  /usr/bin/env time -f '%M' -o "$work/peak" "$SLM_BENCH" run --submission-file "$work/submission.yml" --output-dir "$work/run" \
+  /usr/bin/env time -f '%M' -o "$work/peak" "$BINARY" run --submission-file "$work/submission.yml" --output-dir "$work/run" \
     --tasks "$1" --limit "$3" "${shots[@]}" --device cpu --dtype f32 >"$work/ours.log" 2>&1 || [ $? -eq 4 ] || { cat "$work/ours.log" >&2; return 1; }
   "$python" - "$work/run" "$work/peak" "$1" <<'PY'
 import glob, json, sys
