@@ -196,8 +196,13 @@ fn clear(unfinished: &Path, plan: &Plan) -> anyhow::Result<()> {
     }
     let others = fs::read_dir(unfinished).with_context(|| format!("cannot list {}", unfinished.display()))?;
     let is_work = |name: &std::ffi::OsStr| {
-        let extension = Path::new(name).extension().and_then(std::ffi::OsStr::to_str);
-        matches!(extension, Some("jsonl" | "json"))
+        let (name, done) = (Path::new(name), Path::new(name).with_extension(""));
+        let extension = |path: &Path| path.extension().and_then(std::ffi::OsStr::to_str).map(str::to_owned);
+        match extension(name).as_deref() {
+            Some("jsonl") => true,
+            Some("json") => extension(&done).as_deref() == Some("done"),
+            _ => false,
+        }
     };
     let others = others.filter_map(Result::ok).filter(|entry| is_work(&entry.file_name())).count();
     if others == 0 {
