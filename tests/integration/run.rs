@@ -159,11 +159,11 @@ fn assert_valid(schema: &str, file: &Path) {
 fn progress(output: &Path) -> BTreeMap<String, usize> {
     let Some(folder) = run_folder(output) else { return BTreeMap::new() };
     let Ok(entries) = fs::read_dir(folder.join("unfinished")) else { return BTreeMap::new() };
-    let lines = |path: &Path| fs::read(path).map_or(0, |bytes| String::from_utf8_lossy(&bytes).lines().count());
+    let lines = |path: &Path| fs::read(path).map_or(0, |bytes| bytes.split(|&byte| byte == b'\n').count() - 1);
     let files = entries.filter_map(Result::ok).map(|entry| (entry.file_name().to_string_lossy().into_owned(), lines(&entry.path())));
-    files
-        .filter(|(name, _)| matches!(Path::new(name).extension().and_then(|extension| extension.to_str()), Some("jsonl" | "json")))
-        .collect()
+    let is_work =
+        |name: &str| name.rsplit_once('.').is_some_and(|(stem, kind)| kind == "jsonl" || (kind == "json" && stem.ends_with(".done")));
+    files.filter(|(name, _)| is_work(name)).collect()
 }
 
 fn amount(progress: &BTreeMap<String, usize>) -> usize {
