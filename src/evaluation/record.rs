@@ -7,8 +7,6 @@ use crate::statistics;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Half-width of a 95 % normal interval in standard errors.
-const Z95: f64 = 1.959_963_984_540_054;
 /// Share of flagged documents (no answer found, empty answer, truncated request) above which the score carries a warning.
 const WARNING_SHARE: f64 = 0.10;
 
@@ -110,7 +108,7 @@ fn metric(aggregate: &Aggregate, values: &[f64]) -> Metric {
     let is_share = !values.is_empty() && values.iter().all(|&value| value == 0.0 || value == 1.0);
     let ci95 = match (is_share, aggregate.value, aggregate.stderr) {
         (true, ..) => statistics::wilson_interval(right as u64, values.len() as u64).map(|interval| [interval.low, interval.high]),
-        (false, Some(value), Some(stderr)) => Some([value - Z95 * stderr, value + Z95 * stderr]),
+        (false, Some(value), Some(stderr)) => Some([value - statistics::Z_95 * stderr, value + statistics::Z_95 * stderr]),
         _ => None,
     };
     Metric { value: aggregate.value, stderr: aggregate.stderr, ci95 }

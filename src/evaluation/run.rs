@@ -196,13 +196,7 @@ fn clear(unfinished: &Path, plan: &Plan) -> anyhow::Result<()> {
     }
     let others = fs::read_dir(unfinished).with_context(|| format!("cannot list {}", unfinished.display()))?;
     let is_work = |name: &std::ffi::OsStr| {
-        let (name, done) = (Path::new(name), Path::new(name).with_extension(""));
-        let extension = |path: &Path| path.extension().and_then(std::ffi::OsStr::to_str).map(str::to_owned);
-        match extension(name).as_deref() {
-            Some("jsonl") => true,
-            Some("json") => extension(&done).as_deref() == Some("done"),
-            _ => false,
-        }
+        name.to_str().is_some_and(|name| name.strip_suffix(".jsonl").or_else(|| name.strip_suffix(".done.json")).is_some())
     };
     let others = others.filter_map(Result::ok).filter(|entry| is_work(&entry.file_name())).count();
     if others == 0 {

@@ -1,7 +1,7 @@
 //! Intervals: Wilson's for a proportion, percentiles of a bootstrap.
 
 /// 97.5 % quantile of the standard normal distribution: all intervals here are two-sided 95 % intervals.
-const Z_95: f64 = 1.959_963_984_540_054;
+pub const Z_95: f64 = 1.959_963_984_540_054;
 
 /// A closed interval, in the unit of what it is about.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -21,7 +21,7 @@ pub mod standard_error;
 mod binomial;
 
 pub use bootstrap::{Estimate, Resampling, ScoreEstimates, estimate_scores, estimate_task};
-pub use interval::{Interval, percentile_interval, wilson_interval};
+pub use interval::{Interval, Z_95, percentile_interval, wilson_interval};
 pub use normal::normal_p_value;
 pub use paired::{Comparison, Difference, ModelComparison, aggregate_difference, compare_models, mcnemar};
 pub use python_random::PythonRandom;

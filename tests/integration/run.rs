@@ -161,7 +161,7 @@ fn progress(output: &Path) -> BTreeMap<String, usize> {
     let Ok(entries) = fs::read_dir(folder.join("unfinished")) else { return BTreeMap::new() };
     let lines = |path: &Path| fs::read(path).map_or(0, |bytes| bytes.split(|&byte| byte == b'\n').count() - 1);
     let files = entries.filter_map(Result::ok).map(|entry| (entry.file_name().to_string_lossy().into_owned(), lines(&entry.path())));
-    let is_work = |name: &str| name.rsplit_once('.').is_some_and(|(stem, kind)| kind == "jsonl" || stem.rsplit('.').next() == Some("done"));
+    let is_work = |name: &str| name.strip_suffix(".jsonl").or_else(|| name.strip_suffix(".done.json")).is_some();
     files.filter(|(name, _)| is_work(name)).collect()
 }
 
