@@ -18,6 +18,7 @@
 mod generation;
 
 use super::plan::{Pass, Plan, Reading, Sharing};
+use super::sampling::normaliser;
 use super::staging::Staged;
 use super::tokenizer::{ModelTokenizer, ScoredTokens, excerpt, fit};
 use super::{
@@ -466,6 +467,10 @@ impl LanguageModel for MistralRsModel {
         Ok((generation, usage))
     }
 
+    fn prompt_tokens(&self, prompt: &str) -> Result<usize, EngineError> {
+        self.tokenizer.prompt_tokens(prompt)
+    }
+
     fn render_chat(&self, messages: &[ChatMessage], add_generation_prompt: bool) -> Result<String, EngineError> {
         self.tokenizer.render_chat(messages, add_generation_prompt)
     }
@@ -619,24 +624,6 @@ fn read_off(logits: &Tensor, first_row: usize, readings: &[Reading], values: &mu
     Ok(())
 }
 
-/// The most probable token (ties: the lowest id) and the logarithm of the sum of exponentials, NaN where a logit is NaN or +∞.
-fn normaliser(logits: &[f32]) -> (usize, f64) {
-    let (mut top, mut highest) = (0, f32::NEG_INFINITY);
-    for (index, &logit) in logits.iter().enumerate() {
-        if logit > highest || logit.is_nan() {
-            (top, highest) = (index, logit);
-            if logit.is_nan() {
-                return (top, f64::NAN);
-            }
-        }
-    }
-    if highest == f32::INFINITY {
-        return (top, f64::NAN);
-    }
-    let sum: f64 = logits.iter().map(|&logit| f64::from((logit - highest).exp())).sum();
-    (top, f64::from(highest) + sum.ln())
-}
-
 /// Copies the places `from..end` of one key or value tensor to another, in place. Head by head: what the cache shows of its tensors is
 /// contiguous only within a head.
 fn overwrite(kept: &Tensor, new: &Tensor, from: usize, end: usize) -> candle_core::Result<()> {
@@ -695,18 +682,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn log_probabilities_sum_to_one_and_ties_go_to_the_lowest_id() {
-        let logits = [1.0f32, 3.0, 3.0, -2.0];
-        let (top, log_sum) = normaliser(&logits);
-        assert_eq!(top, 1);
-        let total: f64 = logits.iter().map(|&logit| (f64::from(logit) - log_sum).exp()).sum();
-        assert!((total - 1.0).abs() < 1e-7, "{total}");
-    }
-
-    #[test]
-    fn logits_that_are_not_numbers_are_noticed() {
-        assert!(normaliser(&[0.0, f32::NAN, 1.0]).1.is_nan());
-        assert!(normaliser(&[0.0, f32::INFINITY]).1.is_nan());
+    fn a_hopeless_token_is_noticed() {
         let hopeless = Value { logprob: f64::NEG_INFINITY, is_top: false };
         assert!(sum_up(&[hopeless], false).is_none());
     }

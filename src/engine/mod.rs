@@ -7,6 +7,7 @@ pub mod architectures;
 mod mistralrs;
 mod options;
 pub mod plan;
+pub mod sampling;
 #[cfg(feature = "engine")]
 mod staging;
 mod template;
@@ -263,6 +264,12 @@ pub trait LanguageModel {
     /// # Errors
     /// See [`EngineError`].
     fn generate_alone(&mut self, request: &GenerationRequest) -> Result<(Generation, Usage), EngineError>;
+
+    /// Number of tokens that a generation prompt becomes, special tokens at its beginning included, before it is cut to any window.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] where the tokenizer refuses the text.
+    fn prompt_tokens(&self, prompt: &str) -> Result<usize, EngineError>;
 
     /// Renders chat messages (`role`, `content`) with the model's own chat template.
     ///

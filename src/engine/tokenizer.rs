@@ -257,14 +257,26 @@ impl ModelTokenizer {
                 self.max_length
             )));
         }
-        let starts_with_bos = self.bos_text.as_ref().is_some_and(|bos| context.starts_with(bos.as_str()));
-        let special = if starts_with_bos { Some(false) } else { Some(true) };
-        let tokens = self.encode(context, special)?;
+        let tokens = self.encode_prompt(context)?;
         if tokens.is_empty() {
             return Err(EngineError::Request("the prompt has no tokens".to_owned()));
         }
         let cut = tokens.len().saturating_sub(room);
         Ok(EncodedPrompt { tokens: tokens[cut..].to_vec(), truncated: cut > 0 })
+    }
+
+    /// Number of tokens of a generation prompt before it is cut to any window.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] where the tokenizer refuses the text.
+    pub fn prompt_tokens(&self, context: &str) -> Result<usize, EngineError> {
+        Ok(self.encode_prompt(context)?.len())
+    }
+
+    /// A prompt that already begins with the BOS text gets no second one.
+    fn encode_prompt(&self, context: &str) -> Result<Vec<TokenId>, EngineError> {
+        let starts_with_bos = self.bos_text.as_ref().is_some_and(|bos| context.starts_with(bos.as_str()));
+        self.encode(context, Some(!starts_with_bos))
     }
 
     /// The stop strings of a request, the EOS text added where it is not among them.

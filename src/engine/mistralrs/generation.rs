@@ -2,11 +2,11 @@
 
 use super::{MistralRsModel, Runner, answer, fed_by, lock, of_request, request, stopped_thread, unexpected};
 use crate::engine::plan::{Pass, Plan, Sharing};
+use crate::engine::sampling::Sampler;
 use crate::engine::tokenizer::{EncodedPrompt, ModelTokenizer, ScoredTokens, StopString};
 use crate::engine::{Decoding, EngineError, Finish, Generation, GenerationRequest, Sink, TokenId, Usage};
 use ::mistralrs::core::{CustomLogitsProcessor, Response};
 use candle_core::Tensor;
-use rand_mt::Mt64;
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -259,62 +259,6 @@ fn one_hot(token: TokenId, size: usize, like: &Tensor) -> candle_core::Result<Te
     Tensor::from_vec(row, size, like.device())?.to_dtype(like.dtype())
 }
 
-/// Chooses tokens from logits.
-struct Sampler {
-    decoding: Decoding,
-    random: Mt64,
-}
-
-impl Sampler {
-    fn new(decoding: Decoding) -> Self {
-        let seed = match decoding {
-            Decoding::Greedy => 0,
-            Decoding::Sampled { seed, .. } => seed,
-        };
-        Self { decoding, random: Mt64::new(seed) }
-    }
-
-    fn choose(&mut self, logits: &[f32]) -> Result<TokenId, EngineError> {
-        let (top, log_sum) = super::normaliser(logits);
-        if !log_sum.is_finite() {
-            return Err(super::not_a_number("the next token"));
-        }
-        let index = match self.decoding {
-            Decoding::Greedy => top,
-            Decoding::Sampled { temperature, top_p, .. } => self.sample(logits, temperature, top_p)?,
-        };
-        TokenId::try_from(index).map_err(|_| EngineError::Computation(format!("token {index} is beyond the range of ids")))
-    }
-
-    /// Softmax at a temperature, cut to the smallest set of most probable tokens whose probabilities reach `top_p`.
-    fn sample(&mut self, logits: &[f32], temperature: f64, top_p: f64) -> Result<usize, EngineError> {
-        if !(temperature > 0.0 && top_p > 0.0) {
-            return Err(EngineError::Request(format!("temperature {temperature} and top_p {top_p} must be above 0")));
-        }
-        let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        let mut weights: Vec<(usize, f64)> =
-            logits.iter().map(|&logit| ((f64::from(logit) - highest) / temperature).exp()).enumerate().collect();
-        let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
-        weights.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
-        let mut kept = 0.0;
-        let count = weights.iter().position(|(_, weight)| {
-            kept += weight;
-            kept >= top_p * total
-        });
-        weights.truncate(count.map_or(weights.len(), |last| last + 1));
-        let kept: f64 = weights.iter().map(|(_, weight)| weight).sum();
-        // 53 random bits: a uniform number in [0, 1).
-        let mut point = (self.random.next_u64() >> 11) as f64 / (1u64 << 53) as f64 * kept;
-        for (index, weight) in &weights {
-            point -= weight;
-            if point < 0.0 {
-                return Ok(*index);
-            }
-        }
-        Ok(weights.last().map_or(0, |(index, _)| *index))
-    }
-}
-
 /// Sends a request of fillers that leaves `places` places of keys and values in the engine's prefix cache: all but one as the prompt, the
 /// last as the one token that it writes before it ends.
 pub(super) fn lay(runner: &Runner, filler: TokenId, places: usize) -> Result<(), EngineError> {
@@ -328,24 +272,5 @@ pub(super) fn lay(runner: &Runner, filler: TokenId, places: usize) -> Result<(),
     match answer(&mut receiver)? {
         Response::CompletionDone(_) => runner.settle(&held),
         other => Err(unexpected(other)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sampling_is_repeatable_and_keeps_to_the_nucleus() {
-        let logits = [0.0f32, 2.0, 1.9, -3.0];
-        let draw = |seed| {
-            let mut sampler = Sampler::new(Decoding::Sampled { temperature: 1.0, top_p: 0.8, seed });
-            (0..50).map(|_| sampler.choose(&logits).expect("finite logits")).collect::<Vec<_>>()
-        };
-        assert_eq!(draw(7), draw(7));
-        assert_ne!(draw(7), draw(8));
-        assert!(draw(7).iter().all(|token| [1, 2].contains(token)), "tokens outside of the nucleus");
-        assert_eq!(Sampler::new(Decoding::Greedy).choose(&logits).expect("finite logits"), 1);
-        assert!(Sampler::new(Decoding::Greedy).choose(&[f32::NAN]).is_err());
     }
 }
