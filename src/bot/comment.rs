@@ -41,7 +41,7 @@ pub fn results_comment(runs: &[Run], rank: Option<&str>, links: &Links) -> Strin
         }
     }
     text.push_str("- Check every number yourself: `slm-bench verify --results results/raw`\n");
-    capped(text)
+    capped(text, 0)
 }
 
 fn run_section(text: &mut String, run: &Run) {
@@ -150,13 +150,14 @@ pub fn fenced(text: &str, language: &str) -> String {
     format!("{fence}{language}\n{text}{end}{fence}\n")
 }
 
-/// Cut to what GitHub takes, at a line's end, and said so.
-fn capped(text: String) -> String {
-    if text.chars().count() <= LONGEST_COMMENT {
+/// Cut to what GitHub takes less `room` characters, at a line's end, and said so.
+pub(super) fn capped(text: String, room: usize) -> String {
+    let longest = LONGEST_COMMENT - room;
+    if text.chars().count() <= longest {
         return text;
     }
     let note = "\n\n(Cut here: the comment would be longer than GitHub takes. The artifacts hold everything.)\n";
-    let kept: String = text.chars().take(LONGEST_COMMENT - note.chars().count()).collect();
+    let kept: String = text.chars().take(longest.saturating_sub(note.chars().count())).collect();
     let end = kept.rfind('\n').unwrap_or(kept.len());
     format!("{}{note}", &kept[..end])
 }
@@ -187,7 +188,7 @@ mod tests {
         /// A comment is never longer than GitHub takes.
         #[test]
         fn comments_are_capped(lines in 0usize..4000) {
-            prop_assert!(capped("0123456789012345678901234567890123456789\n".repeat(lines)).chars().count() <= LONGEST_COMMENT);
+            prop_assert!(capped("0123456789012345678901234567890123456789\n".repeat(lines), 0).chars().count() <= LONGEST_COMMENT);
         }
     }
 }
