@@ -168,7 +168,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn names(comment: &str) -> Vec<String> {
-        parse(comment).iter().map(|one| one.as_ref().map_or_else(|Unknown(word)| format!("?{word}"), |known| known.name().to_owned())).collect()
+        parse(comment)
+            .iter()
+            .map(|one| one.as_ref().map_or_else(|Unknown(word)| format!("?{word}"), |known| known.name().to_owned()))
+            .collect()
     }
 
     /// Commands are read where a person would see them as such, and nowhere else.

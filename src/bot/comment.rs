@@ -1,5 +1,6 @@
 //! Comments on issues, as Markdown. Pure: artifacts in, text out.
 
+use crate::leaderboard::RunSummary;
 use crate::leaderboard::run::{PillarScore, Run, TaskRecord, TaskStatus};
 use std::fmt::Write;
 
@@ -19,14 +20,21 @@ pub struct Links {
     pub page: Option<String>,
 }
 
-/// The comment that announces a model's results: scores with their intervals, what is missing and why, what to doubt, how to check.
+/// The comment that announces a model's results: scores with their intervals and the change against the previous revision, what is missing
+/// and why, what to doubt, how to check.
 ///
-/// `rank` is the model's place with its interval in words, where it has one.
+/// `rank` is the model's place with its interval in words, where it has one. `previous` are earlier runs of the same model.
 #[must_use]
-pub fn results_comment(runs: &[Run], rank: Option<&str>, links: &Links) -> String {
-    let mut text = format!("{MARKER}\n");
+pub fn results_comment(runs: &[Run], previous: &[RunSummary], rank: Option<&str>, links: &Links) -> String {
+    capped(format!("{MARKER}\n{}", results(runs, previous, rank, links)), 0)
+}
+
+/// The text of [`results_comment`], without the marker and of any length.
+#[must_use]
+pub fn results(runs: &[Run], previous: &[RunSummary], rank: Option<&str>, links: &Links) -> String {
+    let mut text = String::new();
     for run in runs {
-        run_section(&mut text, run);
+        run_section(&mut text, run, before(run, previous));
     }
     match rank {
         Some(rank) => {
@@ -41,10 +49,23 @@ pub fn results_comment(runs: &[Run], rank: Option<&str>, links: &Links) -> Strin
         }
     }
     text.push_str("- Check every number yourself: `slm-bench verify --results results/raw`\n");
-    capped(text, 0)
+    text
 }
 
-fn run_section(text: &mut String, run: &Run) {
+/// The latest run of an earlier revision that answered the same questions with the same kind of weights.
+fn before<'a>(run: &Run, previous: &'a [RunSummary]) -> Option<&'a RunSummary> {
+    let same = |other: &&RunSummary| {
+        other.revision != run.model.revision
+            && other.quantization.name == run.model.quantization.name
+            && other.suite == run.suite
+            && other.limit == run.limit
+            && other.chat_template == run.chat_template
+            && other.finished_at < run.finished_at
+    };
+    previous.iter().filter(same).max_by_key(|other| other.finished_at)
+}
+
+fn run_section(text: &mut String, run: &Run, before: Option<&RunSummary>) {
     let quantization = &run.model.quantization;
     let _ = writeln!(text, "## {} · {}\n", inert(&run.model.name), inert(&quantization.name));
     let commit: String = run.model.revision.chars().take(12).collect();
@@ -60,13 +81,32 @@ fn run_section(text: &mut String, run: &Run) {
         run.engine.dtype,
         run.run_id
     );
-    let _ = writeln!(text, "| pillar | score | 95 % interval | |\n| --- | ---: | :---: | --- |");
+    // The change has a column of its own only where there is something to compare with.
+    let change = |now: Option<f64>, then: Option<Option<f64>>| match before {
+        Some(_) => format!(" {} |", difference(now, then.flatten())),
+        None => String::new(),
+    };
+    let (title, rule) = if before.is_some() { (" change |", " ---: |") } else { ("", "") };
+    let _ = writeln!(text, "| pillar | score | 95 % interval |{title} |\n| --- | ---: | :---: |{rule} --- |");
     for (name, pillar) in &run.pillars {
-        let _ = writeln!(text, "| {} | {} | {} | {} |", name.replace('_', " "), number(pillar.score), interval(pillar.ci95), why(pillar));
+        let change = change(pillar.score, before.map(|before| before.pillars.get(name).and_then(|pillar| pillar.score)));
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} |{change} {} |",
+            name.replace('_', " "),
+            number(pillar.score),
+            interval(pillar.ci95),
+            why(pillar)
+        );
     }
     let aggregate = &run.aggregate;
     let coverage = format!("{:.0} % of the weights have scores", 100.0 * aggregate.coverage);
-    let _ = writeln!(text, "| **aggregate** | **{}** | {} | {coverage} |\n", number(aggregate.score), interval(aggregate.ci95));
+    let change = change(aggregate.score, before.map(|before| before.aggregate.score));
+    let _ = writeln!(text, "| **aggregate** | **{}** | {} |{change} {coverage} |\n", number(aggregate.score), interval(aggregate.ci95));
+    if let Some(before) = before {
+        let commit: String = before.revision.chars().take(12).collect();
+        let _ = writeln!(text, "Change against commit `{}`; one that lies within the intervals may be chance.\n", inert(&commit));
+    }
     let _ = writeln!(text, "<details><summary>Tasks</summary>\n");
     let _ = writeln!(
         text,
@@ -90,6 +130,10 @@ fn run_section(text: &mut String, run: &Run) {
 
 fn number(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"))
+}
+
+fn difference(now: Option<f64>, then: Option<f64>) -> String {
+    now.zip(then).map_or_else(|| "–".to_owned(), |(now, then)| format!("{:+.1}", now - then))
 }
 
 fn interval(interval: Option<[f64; 2]>) -> String {

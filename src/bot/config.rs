@@ -4,6 +4,7 @@
 //! error that names its line and the key that was probably meant. [`KEYS`] lists every key with what it means; `slm-bench.example.toml`
 //! shows them all.
 
+use crate::github::{RepositoryName, Secret};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use std::fmt;
@@ -156,6 +157,7 @@ pub struct Storage {
 #[serde(deny_unknown_fields)]
 pub struct Repository {
     /// `owner/name` on GitHub.
+    #[serde(deserialize_with = "repository_name")]
     pub name: RepositoryName,
     /// Address of the git remote.
     #[serde(default)]
@@ -194,45 +196,6 @@ impl Repository {
     #[must_use]
     pub fn remote_address(&self, web: &str) -> String {
         self.remote.clone().unwrap_or_else(|| format!("{web}/{}.git", self.name))
-    }
-}
-
-/// `owner/name`, each made of letters, digits, `.`, `_` and `-`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(try_from = "String")]
-pub struct RepositoryName {
-    /// The account.
-    pub owner: String,
-    /// The repository.
-    pub name: String,
-}
-
-impl TryFrom<String> for RepositoryName {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl std::str::FromStr for RepositoryName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let plain = |part: &str| {
-            let word = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
-            !part.is_empty() && part.len() <= 100 && part.chars().all(word) && part.chars().any(|character| character != '.')
-        };
-        match text.split_once('/') {
-            Some((owner, name)) if plain(owner) && plain(name) => Ok(Self { owner: owner.to_owned(), name: name.to_owned() }),
-            _ => Err(format!("a repository is written `owner/name`, not {text:?}")),
-        }
-    }
-}
-
-impl fmt::Display for RepositoryName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.owner, self.name)
     }
 }
 
@@ -463,30 +426,6 @@ pub fn hours(hours: f64) -> Duration {
     Duration::try_from_secs_f64(hours.min(876_000.0) * 3600.0).unwrap_or_default()
 }
 
-/// A secret. Never printed: only [`Secret::expose`] gives it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps a text from being printed.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself, for the one place that needs it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Secret(…)")
-    }
-}
-
 /// Where a secret is: `{ env = "NAME" }` or `{ file = "path" }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
@@ -513,10 +452,7 @@ impl SecretSource {
                 (text, path.display().to_string())
             }
         };
-        match text.trim() {
-            "" => Err(failed(format!("{place} is empty"))),
-            secret => Ok(Secret::new(secret)),
-        }
+        Secret::new(key, &text).map_err(|_| failed(format!("{place} is empty")))
     }
 }
 
@@ -554,6 +490,11 @@ impl<'de> Visitor<'de> for SecretVisitor {
         }
         Ok(source)
     }
+}
+
+fn repository_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RepositoryName, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| de::Error::custom(format!("a repository is written `owner/name`, not {text:?}")))
 }
 
 fn required_web_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -778,7 +719,6 @@ interval_minutes = 0.5
         let text = format!("{SMALLEST}[github]\ntoken = \"ghp_0123456789\"\n");
         let message = message(&text);
         assert!(message.starts_with("line 7: a secret does not stand in this file") && !message.contains("ghp_"), "{message}");
-        assert_eq!(format!("{:?}", Secret::new("ghp_0123456789")), "Secret(…)");
     }
 
     /// Secrets come from files and variables, and an empty one is none.
@@ -787,7 +727,7 @@ interval_minutes = 0.5
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         std::fs::write(&file, "abc\n").unwrap();
-        assert_eq!(SecretSource::File(file.clone()).read("github.token").unwrap().expose(), "abc");
+        assert_eq!(SecretSource::File(file.clone()).read("github.token").unwrap().reveal(), "abc");
         std::fs::write(&file, "\n").unwrap();
         let error = SecretSource::File(file).read("github.token").unwrap_err().to_string();
         assert!(error.starts_with("github.token: ") && error.ends_with("is empty"), "{error}");

@@ -1,6 +1,8 @@
 //! What the bot says and does on an issue.
 
+pub mod commands;
 mod comment;
 pub mod config;
+pub mod status;
 
-pub use comment::{Links, MARKER, fenced, inert, results_comment};
+pub use comment::{Links, MARKER, fenced, inert, results, results_comment};

@@ -1,7 +1,7 @@
 //! The one status comment of a submission, the replies to commands, and the labels. Pure: what is known in, Markdown out.
 
-use super::comment::{MARKER, capped, fenced, inert};
 use super::commands::{self, Audience, Command, PREFIX};
+use super::comment::{MARKER, capped, fenced, inert};
 use crate::submission::Report;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
@@ -181,8 +181,7 @@ impl Status<'_> {
     /// The comment.
     #[must_use]
     pub fn to_markdown(&self) -> String {
-        let remembered =
-            Remembered { state: self.shown.name().to_owned(), body: self.body_hash.to_owned(), suite: self.suite.to_owned() };
+        let remembered = Remembered { state: self.shown.name().to_owned(), body: self.body_hash.to_owned(), suite: self.suite.to_owned() };
         let state = serde_json::to_string(&remembered).unwrap_or_default();
         let mut text = format!("{MARKER}\n{STATE_MARKER}{state} -->\n");
         self.write_body(&mut text);
@@ -418,7 +417,9 @@ impl Reply {
             Self::Queued => "Queued.\n".to_owned(),
             Self::NothingToApprove(state) => format!("There is nothing to approve: the submission is {}.\n", in_words(state)),
             Self::EditedSince => {
-                format!("The issue was edited after it was checked. It is checked again; read it, and then `{PREFIX} approve` it once more.\n")
+                format!(
+                    "The issue was edited after it was checked. It is checked again; read it, and then `{PREFIX} approve` it once more.\n"
+                )
             }
             Self::CheckedAgain => "The issue is checked again as it stands now.\n".to_owned(),
             Self::NeedsApproval => format!("The submission is valid and waits for a maintainer's `{PREFIX} approve`.\n"),
@@ -467,4 +468,128 @@ pub fn reply_comment(comment: u64, author: &str, replies: &[Reply]) -> String {
         }
     }
     capped(text, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::submission::{Context, EXAMPLE, InputKind, read};
+    use proptest::prelude::*;
+
+    fn report(yaml: &str) -> Report {
+        read(format!("Please evaluate.\n\n```yaml\n{yaml}```\n").as_bytes(), InputKind::Issue).check(&Context::OFFLINE)
+    }
+
+    fn comment(shown: Shown<'_>) -> String {
+        let status =
+            Status { shown, job: Some(12), body_hash: "0f1e2d", suite: "standard", queue_page: Some("https://bench.example.org/queue") };
+        status.to_markdown()
+    }
+
+    /// What authors read, state by state.
+    #[test]
+    fn status_comments() {
+        let valid = report(EXAMPLE);
+        let bad = report(&EXAMPLE.replace("license:", "licence:").replace("135M\"\n  arch", "many\"\n  arch"));
+        let hour = Duration::from_mins(60);
+        insta::assert_snapshot!("received", comment(Shown::Received));
+        insta::assert_snapshot!("rejected", comment(Shown::Rejected { report: &bad, known_results: None }));
+        let known_results = Some("https://github.com/octo-org/leaderboard/tree/main/results/raw/huggingfacetb--smollm2-135m");
+        insta::assert_snapshot!("known", comment(Shown::Rejected { report: &valid, known_results }));
+        for (name, waiting) in [
+            ("approval", Waiting::Approval),
+            ("author_limit", Waiting::AuthorLimit(3)),
+            ("day_limit", Waiting::DayLimit(1)),
+            ("too_long", Waiting::TooLong(24.0)),
+        ] {
+            let shown = Shown::Validated { report: &valid, waiting: &waiting, estimate: Some(30 * hour) };
+            insta::assert_snapshot!(name, comment(shown));
+        }
+        insta::assert_snapshot!("queued", comment(Shown::Queued { report: &valid, position: Some(2), estimate: Some(3 * hour) }));
+        let progress = Under {
+            task: "hellaswag".to_owned(),
+            done: 1200,
+            total: 40168,
+            task_number: 3,
+            tasks: 15,
+            share: Some(0.436),
+            remaining: Some(Duration::from_secs(4000)),
+        };
+        insta::assert_snapshot!("evaluating", comment(Shown::Evaluating { report: &valid, progress: Some(&progress) }));
+        insta::assert_snapshot!("publishing", comment(Shown::Publishing));
+        insta::assert_snapshot!("failed", comment(Shown::Failed { reason: "no space left on the device", step: "evaluating" }));
+        insta::assert_snapshot!("cancelled", comment(Shown::Cancelled));
+    }
+
+    /// What commanders read.
+    #[test]
+    fn replies() {
+        let word = |text: &str| text.to_owned();
+        let all = [
+            Reply::Unknown(word("aprove @everyone ```")),
+            Reply::Refused(Command::Approve),
+            Reply::Refused(Command::Cancel),
+            Reply::NoSubmission,
+            Reply::Status(word("The submission is queued; the status comment says more.")),
+            Reply::Approved,
+            Reply::Queued,
+            Reply::NothingToApprove(word("queued")),
+            Reply::EditedSince,
+            Reply::CheckedAgain,
+            Reply::NeedsApproval,
+            Reply::UnderWay(word("evaluating")),
+            Reply::Done,
+            Reply::Retried(word("queued")),
+            Reply::NothingToRetry(word("reported")),
+            Reply::Cancelled,
+            Reply::Cancelling,
+            Reply::NothingToCancel(word("reported")),
+        ];
+        insta::assert_snapshot!("replies", all.each_ref().map(Reply::to_markdown).join("\n"));
+        insta::assert_snapshot!("reply_comment", reply_comment(77, "octo@cat", &[Reply::Approved, Reply::Help, Reply::Approved]));
+    }
+
+    /// A state is read back from the comment that shows it, and from no other text.
+    #[test]
+    fn the_state_is_read_back() {
+        let text = comment(Shown::Cancelled);
+        let expected = Remembered { state: "cancelled".to_owned(), body: "0f1e2d".to_owned(), suite: "standard".to_owned() };
+        assert_eq!(remembered(&text), Some(expected.clone()));
+        assert_eq!(remembered(&text.replace('\n', "\r\n")), Some(expected));
+        assert_eq!(remembered(&format!("> {text}")), None);
+        assert_eq!(remembered(""), None);
+    }
+
+    /// Labels change only where they differ, and labels of others are left alone.
+    #[test]
+    fn labels_change_only_where_they_differ() {
+        let present = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        assert_eq!(label_changes(&present(&["submission", "bug"]), "validated"), (vec!["validated"], vec![]));
+        assert_eq!(label_changes(&present(&["Submission", "validated", "queued"]), "evaluating"), (vec!["evaluating"], vec!["queued"]));
+        assert_eq!(label_changes(&present(&["submission", "validated", "evaluated"]), "reported"), (vec![], vec![]));
+        for (name, _, meaning) in LABELS {
+            assert!(meaning.len() <= 100, "{name}");
+        }
+    }
+
+    /// Durations are said as people say them.
+    #[test]
+    fn durations_in_words() {
+        let said: Vec<String> = [10, 100, 3600, 5400, 90_000, 172_800, 400_000].iter().map(|&s| about(Duration::from_secs(s))).collect();
+        assert_eq!(
+            said,
+            ["about a minute", "about 2 minutes", "about 60 minutes", "about 2 hours", "about 25 hours", "about 2 days", "about 5 days"]
+        );
+    }
+
+    proptest! {
+        /// Whatever failed, and however long its text, the comment is one that GitHub takes, and mentions nobody outside of a code block.
+        #[test]
+        fn comments_are_bounded(reason in "(@[a-z]{1,8}|`{1,5}|\\PC|\n){0,200}", times in 1usize..800) {
+            let reason = reason.repeat(times);
+            let text = comment(Shown::Failed { reason: &reason, step: "evaluating" });
+            prop_assert!(text.chars().count() <= 65_536);
+            prop_assert!(remembered(&text).is_some());
+        }
+    }
 }

@@ -67,7 +67,7 @@ pub(crate) fn process(
         .context("the results could not be published; they are kept in the work folder, and the same command publishes them again")?;
     let runs: Vec<Run> = evaluated.iter().map(|one| one.run.clone()).collect();
     let links = Links { commit: published.commit.clone(), ..Links::default() };
-    let comment = results_comment(&runs, None, &links);
+    let comment = results_comment(&runs, &[], None, &links);
     Ok(Processed { evaluated, published, comment })
 }
 
