@@ -5,6 +5,7 @@
 //! gets longer by it. The model's real window is enforced by the tokenizer's rules.
 
 use super::EngineError;
+use super::files::{at, read_object, weight_files};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -31,8 +32,7 @@ impl Staged {
     pub(super) fn new(dir: &Path, max_length: usize, bos: Option<&str>, eos: Option<&str>) -> Result<Self, EngineError> {
         let dir = dir.canonicalize().map_err(|error| EngineError::Load(format!("{}: {error}", dir.display())))?;
         let config_path = dir.join("config.json");
-        let text = std::fs::read_to_string(&config_path).map_err(|error| at(&config_path, &error))?;
-        let config: Map<String, Value> = serde_json::from_str(&text).map_err(|error| at(&config_path, &error))?;
+        let config = read_object(&config_path)?;
         super::architectures::check(&Value::Object(config.clone())).map_err(EngineError::Load)?;
         let sliding_window = sliding_window(&config);
         let vocabulary = config.get("vocab_size").and_then(Value::as_u64).and_then(|size| usize::try_from(size).ok());
@@ -51,39 +51,6 @@ impl Staged {
     pub(super) fn path(&self) -> &Path {
         self.folder.path()
     }
-}
-
-/// The safetensors files of a model: those that the index names, else `model.safetensors`, else all.
-fn weight_files(dir: &Path) -> Result<Vec<String>, EngineError> {
-    let index_path = dir.join("model.safetensors.index.json");
-    if index_path.is_file() {
-        let text = std::fs::read_to_string(&index_path).map_err(|error| at(&index_path, &error))?;
-        let index: Value = serde_json::from_str(&text).map_err(|error| at(&index_path, &error))?;
-        let map = index.get("weight_map").and_then(Value::as_object).ok_or_else(|| at(&index_path, &"`weight_map` is missing"))?;
-        let mut names: Vec<String> = map.values().filter_map(Value::as_str).map(str::to_owned).collect();
-        names.sort_unstable();
-        names.dedup();
-        for name in &names {
-            if Path::new(name).file_name().is_none_or(|file| file != name.as_str()) || !dir.join(name).is_file() {
-                return Err(at(&index_path, &format!("the weight file `{name}` is not in the folder")));
-            }
-        }
-        return Ok(names);
-    }
-    if dir.join("model.safetensors").is_file() {
-        return Ok(vec!["model.safetensors".to_owned()]);
-    }
-    let entries = std::fs::read_dir(dir).map_err(|error| at(dir, &error))?;
-    let mut names: Vec<String> = entries
-        .filter_map(Result::ok)
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "safetensors"))
-        .collect();
-    names.sort_unstable();
-    if names.is_empty() {
-        return Err(at(dir, &"no safetensors weights"));
-    }
-    Ok(names)
 }
 
 /// The configuration in the form that the loader reads, and the longest sequence that its cache then takes.
@@ -148,10 +115,6 @@ fn link(from: &Path, to: &PathBuf) -> Result<(), EngineError> {
 #[cfg(not(unix))]
 fn link(from: &Path, to: &PathBuf) -> Result<(), EngineError> {
     std::fs::hard_link(from, to).or_else(|_| std::fs::copy(from, to).map(|_| ())).map_err(|error| at(to, &error))
-}
-
-fn at(path: &Path, problem: &dyn std::fmt::Display) -> EngineError {
-    EngineError::Load(format!("{}: {problem}", path.display()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,391 @@
+//! The arithmetic of the decoder on plain slices: matrix products, normalisation, activations, softmax.
+
+use rayon::prelude::*;
+
+/// Elements below which a loop is not worth a second thread.
+const SEQUENTIAL: usize = 1 << 14;
+
+/// A row-major matrix that is written, `stride` elements from row to row.
+pub(super) struct Output<'a> {
+    pub(super) data: &'a mut [f32],
+    pub(super) stride: usize,
+}
+
+/// A matrix that is read: element (i, j) is `data[i * rows + j * columns]`.
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a> {
+    pub(super) data: &'a [f32],
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
+
+impl<'a> Input<'a> {
+    /// A row-major matrix with `stride` elements from row to row.
+    pub(super) fn rows(data: &'a [f32], stride: usize) -> Self {
+        Self { data, rows: stride, columns: 1 }
+    }
+
+    /// The transpose of a row-major matrix.
+    pub(super) fn transposed(data: &'a [f32], stride: usize) -> Self {
+        Self { data, rows: 1, columns: stride }
+    }
+
+    fn reaches(&self, rows: usize, columns: usize) -> usize {
+        (rows - 1) * self.rows + (columns - 1) * self.columns + 1
+    }
+}
+
+/// Where a matrix product runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Threads {
+    /// On the calling thread.
+    One,
+    /// On all threads of the pool.
+    All,
+}
+
+/// out (m × n) = a (m × k) · b (k × n), added to what is there where `add` is set.
+///
+/// # Panics
+/// Where a matrix is smaller than the product says: that would be a slip of this program, not of its input.
+pub(super) fn matmul(out: Output<'_>, a: Input<'_>, b: Input<'_>, (m, k, n): (usize, usize, usize), add: bool, threads: Threads) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(out.data.len() >= (m - 1) * out.stride + n && out.stride >= n, "the product is larger than its place");
+    assert!(k > 0 && a.data.len() >= a.reaches(m, k) && b.data.len() >= b.reaches(k, n), "a factor is smaller than the product says");
+    let parallelism = match threads {
+        Threads::One => gemm::Parallelism::None,
+        Threads::All => gemm::Parallelism::Rayon(0),
+    };
+    #[expect(clippy::cast_possible_wrap, reason = "slices are shorter than isize::MAX")]
+    let signed = |stride: usize| stride as isize;
+    #[expect(unsafe_code, reason = "the matrix product takes pointers")]
+    // SAFETY: the assertions above keep every element that the product touches within the three slices; `out` is borrowed for writing,
+    // so it overlaps neither factor.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.data.as_mut_ptr(),
+            1,
+            signed(out.stride),
+            add,
+            a.data.as_ptr(),
+            signed(a.columns),
+            signed(a.rows),
+            b.data.as_ptr(),
+            signed(b.columns),
+            signed(b.rows),
+            1.0f32,
+            1.0f32,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+/// Calls `work` with each row of a matrix, on all threads where the matrix is large.
+pub(super) fn each_row(data: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+    if data.len() < SEQUENTIAL {
+        data.chunks_exact_mut(width).enumerate().for_each(|(index, row)| work(index, row));
+    } else {
+        let least = (SEQUENTIAL / width.max(1)).max(1);
+        data.par_chunks_exact_mut(width).with_min_len(least).enumerate().for_each(|(index, row)| work(index, row));
+    }
+}
+
+/// As [`each_row`] for two matrices of as many rows: the first is written, the second read.
+pub(super) fn each_row_with(data: &mut [f32], width: usize, other: &[f32], other_width: usize, work: impl Fn(&mut [f32], &[f32]) + Sync) {
+    each_row(data, width, |index, row| work(row, &other[index * other_width..(index + 1) * other_width]));
+}
+
+/// target += source · factor.
+pub(super) fn add_scaled(target: &mut [f32], source: &[f32], factor: f32) {
+    let width = SEQUENTIAL.min(target.len().max(1));
+    let work = |(target, source): (&mut [f32], &[f32])| {
+        for (target, source) in target.iter_mut().zip(source) {
+            *target += source * factor;
+        }
+    };
+    target.par_chunks_mut(width).zip(source.par_chunks(width)).for_each(work);
+}
+
+/// eˣ to about one unit in the last place, 0 below −87.3 and at −∞.
+///
+/// Without branches, so that loops over it are vectorised. x = n·ln 2 + r with |r| ≤ ln 2 / 2, and a polynomial for eʳ (Cephes `expf`).
+#[inline(always)]
+pub(super) fn exp(x: f32) -> f32 {
+    const LOWEST: f32 = -87.33;
+    const ROUND: f32 = 12_582_912.0;
+    let clamped = x.clamp(LOWEST, 88.72);
+    let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let r = n * -0.693_359_4 + clamped;
+    let r = n * 2.121_944_4e-4 + r;
+    let mut p = 1.987_569_1e-4_f32;
+    p = p * r + 1.398_2e-3;
+    p = p * r + 8.333_452e-3;
+    p = p * r + 4.166_579_6e-2;
+    p = p * r + 1.666_666_5e-1;
+    p = p * r + 5.000_000_3e-1;
+    let value = p * r * r + r + 1.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small whole number, made positive by the bias")]
+    let scale = f32::from_bits(((n as i32 + 127) as u32) << 23);
+    // A NaN stays one: every comparison with it is false.
+    if x < LOWEST { 0.0 } else { value * scale }
+}
+
+/// tanh x.
+#[inline(always)]
+pub(super) fn tanh(x: f32) -> f32 {
+    let clamped = x.clamp(-15.0, 15.0);
+    let e = exp(2.0 * clamped);
+    // Near 0 the quotient loses digits: there the series x − x³/3 + 2x⁵/15 is exact to the last place.
+    let square = x * x;
+    let near = x * (1.0 - square * (1.0 / 3.0 - square * (2.0 / 15.0 - square * (17.0 / 315.0))));
+    if x.abs() < 0.1 { near } else { (e - 1.0) / (e + 1.0) }
+}
+
+/// The error function by the rational approximation that Eigen uses for single precision, within 4·10⁻⁷.
+#[inline(always)]
+pub(super) fn erf(x: f32) -> f32 {
+    let x = x.clamp(-4.0, 4.0);
+    let s = x * x;
+    let mut p = -2.726_142_2e-10_f32;
+    p = p * s + 2.770_681_5e-8;
+    p = p * s - 2.101_024e-6;
+    p = p * s - 5.692_506_4e-5;
+    p = p * s - 7.349_906_3e-4;
+    p = p * s - 2.954_6e-3;
+    p = p * s - 1.609_603_3e-2;
+    let mut q = -1.456_607_2e-5_f32;
+    q = q * s - 2.133_740_6e-4;
+    q = q * s - 1.682_827e-3;
+    q = q * s - 7.373_329e-3;
+    q = q * s - 1.426_473_9e-2;
+    x * p / q
+}
+
+/// The function between the two halves of a feed-forward block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activation {
+    /// x · σ(x).
+    Silu,
+    /// x · Φ(x).
+    Gelu,
+    /// The approximation of [`Activation::Gelu`] by tanh.
+    GeluTanh,
+    /// x · σ(1.702 x).
+    QuickGelu,
+    /// max(x, 0).
+    Relu,
+    /// max(x, 0)².
+    SquaredRelu,
+    /// tanh x.
+    Tanh,
+    /// σ(x).
+    Sigmoid,
+}
+
+impl Activation {
+    /// The function by the name that `config.json` has for it.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "silu" | "swish" => Self::Silu,
+            "gelu" | "gelu_python" => Self::Gelu,
+            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" | "gelu_python_tanh" => Self::GeluTanh,
+            "quick_gelu" => Self::QuickGelu,
+            "relu" => Self::Relu,
+            "relu2" => Self::SquaredRelu,
+            "tanh" => Self::Tanh,
+            "sigmoid" => Self::Sigmoid,
+            _ => return None,
+        })
+    }
+
+    /// Applies the function to a row.
+    pub(super) fn apply(self, row: &mut [f32]) {
+        match self {
+            Self::Silu => each(row, silu),
+            Self::Gelu => each(row, gelu),
+            Self::GeluTanh => each(row, gelu_tanh),
+            Self::QuickGelu => each(row, quick_gelu),
+            Self::Relu => each(row, relu),
+            Self::SquaredRelu => each(row, squared_relu),
+            Self::Tanh => each(row, tanh),
+            Self::Sigmoid => each(row, sigmoid),
+        }
+    }
+
+    /// Multiplies a row by the function of another.
+    pub(super) fn multiply(self, gate: &[f32], row: &mut [f32]) {
+        match self {
+            Self::Silu => each_product(gate, row, silu),
+            Self::Gelu => each_product(gate, row, gelu),
+            Self::GeluTanh => each_product(gate, row, gelu_tanh),
+            Self::QuickGelu => each_product(gate, row, quick_gelu),
+            Self::Relu => each_product(gate, row, relu),
+            Self::SquaredRelu => each_product(gate, row, squared_relu),
+            Self::Tanh => each_product(gate, row, tanh),
+            Self::Sigmoid => each_product(gate, row, sigmoid),
+        }
+    }
+}
+
+#[inline(always)]
+fn each(row: &mut [f32], function: impl Fn(f32) -> f32) {
+    for value in row {
+        *value = function(*value);
+    }
+}
+
+#[inline(always)]
+fn each_product(gate: &[f32], row: &mut [f32], function: impl Fn(f32) -> f32) {
+    for (value, gate) in row.iter_mut().zip(gate) {
+        *value *= function(*gate);
+    }
+}
+
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+#[inline(always)]
+fn silu(x: f32) -> f32 {
+    x / (1.0 + exp(-x))
+}
+
+#[inline(always)]
+fn gelu(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+#[inline(always)]
+fn gelu_tanh(x: f32) -> f32 {
+    0.5 * x * (1.0 + tanh(0.797_884_6 * (x + 0.044_715 * x * x * x)))
+}
+
+#[inline(always)]
+fn quick_gelu(x: f32) -> f32 {
+    x / (1.0 + exp(-1.702 * x))
+}
+
+#[inline(always)]
+fn relu(x: f32) -> f32 {
+    // Written so that what is no number stays none.
+    if x < 0.0 { 0.0 } else { x }
+}
+
+#[inline(always)]
+fn squared_relu(x: f32) -> f32 {
+    relu(x) * relu(x)
+}
+
+/// Replaces scores by their softmax over `seen`; the others become 0.
+pub(super) fn softmax(scores: &mut [f32], seen: std::ops::Range<usize>) {
+    let (before, rest) = scores.split_at_mut(seen.start);
+    let (row, after) = rest.split_at_mut(seen.end - seen.start);
+    before.fill(0.0);
+    after.fill(0.0);
+    let highest = maximum(row);
+    let mut sums = [0f32; LANES];
+    let mut chunks = row.chunks_exact_mut(LANES);
+    for chunk in &mut chunks {
+        for (value, sum) in chunk.iter_mut().zip(&mut sums) {
+            *value = exp(*value - highest);
+            *sum += *value;
+        }
+    }
+    for (value, sum) in chunks.into_remainder().iter_mut().zip(&mut sums) {
+        *value = exp(*value - highest);
+        *sum += *value;
+    }
+    let inverse = 1.0 / sums.iter().sum::<f32>();
+    for value in row {
+        *value *= inverse;
+    }
+}
+
+/// Independent partial results of a reduction: the compiler may compute them side by side.
+const LANES: usize = 16;
+
+fn maximum(row: &[f32]) -> f32 {
+    let mut highest = [f32::NEG_INFINITY; LANES];
+    let chunks = row.chunks_exact(LANES);
+    let rest = chunks.remainder().iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    for chunk in chunks {
+        for (highest, value) in highest.iter_mut().zip(chunk) {
+            *highest = if *value > *highest { *value } else { *highest };
+        }
+    }
+    highest.iter().copied().fold(rest, f32::max)
+}
+
+/// Sum of products, in partial sums.
+pub(super) fn sum_of(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0f32; LANES];
+    let chunks = row.chunks_exact(LANES);
+    let rest: f32 = chunks.remainder().iter().copied().map(&term).sum();
+    for chunk in chunks {
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum += term(*value);
+        }
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+/// A bounded score: cap · tanh(x / cap).
+pub(super) fn cap(row: &mut [f32], cap: f32) {
+    for value in row {
+        *value = cap * tanh(*value / cap);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The functions equal those of the standard library (in f64) within a few units in the last place.
+    #[test]
+    fn elementary_functions_are_accurate() {
+        for step in -8000..=8000_i32 {
+            let x = f64::from(step) / 100.0;
+            #[expect(clippy::cast_possible_truncation, reason = "the argument of the function under test")]
+            let single = x as f32;
+            let exact = f64::from(single).exp();
+            assert!((f64::from(exp(single)) - exact).abs() <= 3e-7 * exact, "exp {x}");
+            let exact = f64::from(single).tanh();
+            assert!((f64::from(tanh(single)) - exact).abs() <= 3e-7 * exact.abs() + 1e-12, "tanh {x}");
+        }
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert!(exp(f32::NAN).is_nan() && tanh(f32::NAN).is_nan() && erf(f32::NAN).is_nan());
+        // Values of the error function from its tables.
+        for (x, exact) in [(0.0f32, 0.0f32), (0.5, 0.520_499_9), (1.0, 0.842_700_8), (2.0, 0.995_322_3), (-1.5, -0.966_105_1), (3.0, 0.999_977_9)] {
+            assert!((erf(x) - exact).abs() < 5e-7, "erf {x}: {}", erf(x));
+        }
+    }
+
+    #[test]
+    fn softmax_sees_only_its_range() {
+        let mut scores: Vec<f32> = (0..40).map(|index| index as f32 / 7.0).collect();
+        softmax(&mut scores, 3..37);
+        assert!((scores.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert!(scores[..3].iter().chain(&scores[37..]).all(|&value| value == 0.0));
+        assert!((scores[36] / scores[35] - (1f32 / 7.0).exp()).abs() < 1e-5);
+    }
+
+    #[test]
+    fn products_of_strided_matrices_are_exact() {
+        let a: Vec<f32> = (0..12).map(|value| value as f32).collect();
+        let b: Vec<f32> = (0..8).map(|value| value as f32).collect();
+        let mut out = vec![1f32; 10];
+        // 2 × 3 out of rows of 6, times the transpose of 2 × 3 out of rows of 4.
+        matmul(Output { data: &mut out, stride: 5 }, Input::rows(&a, 6), Input::transposed(&b, 4), (2, 3, 2), true, Threads::One);
+        assert_eq!(out[..2], [1.0 + 5.0, 1.0 + 17.0]);
+        assert_eq!(out[5..7], [1.0 + 23.0, 1.0 + 107.0]);
+    }
+}
