@@ -88,6 +88,7 @@ fn choice() -> Choice {
         num_fewshot: None,
         batch_size: None,
         device: Device::Cpu,
+        engine: crate::engine::Choice::Auto,
         dtype: DType::F32,
         seed: 1234,
         resume: false,

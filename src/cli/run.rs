@@ -56,6 +56,9 @@ pub(crate) struct Choice {
     /// Data type of the computation: auto (f32 on the CPU), f32, bf16, f16.
     #[arg(long, default_value = "auto")]
     pub(crate) dtype: DType,
+    /// Which engine computes: auto, mistralrs, native. It is part of the run's id.
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    pub(crate) engine: engine::Choice,
     /// Seed of the few-shot draws (1234 is lm-evaluation-harness's).
     #[arg(long, default_value_t = 1234)]
     pub(crate) seed: u64,
@@ -120,7 +123,7 @@ fn evaluate_one(
     output: &Path,
 ) -> anyhow::Result<Evaluated> {
     let local = download(hub, &submission.hf_repo, submission.hf_revision.as_deref())?;
-    let engine_options = engine::Options { device: choice.device, dtype: choice.dtype };
+    let engine_options = engine::Options { device: choice.device, dtype: choice.dtype, engine: choice.engine };
     let mut model = engine::load(&ModelSource { dir: &local.dir }, &engine_options)?;
     let about = about(submission, quantization, &local)?;
     let control = Control { verbosity: Verbosity::Visible, stop: signals::stop_flag() };

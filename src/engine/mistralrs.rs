@@ -17,10 +17,11 @@
 
 mod generation;
 
+use super::answers::{self, Value, of_request};
 use super::plan::{Pass, Plan, Reading, Sharing};
 use super::sampling::normaliser;
 use super::staging::Staged;
-use super::tokenizer::{ModelTokenizer, ScoredTokens, excerpt, fit};
+use super::tokenizer::{ModelTokenizer, ScoredTokens};
 use super::{
     ChatMessage, DType, Device, EngineDescription, EngineError, Generation, GenerationRequest, LanguageModel, Loglikelihood,
     LoglikelihoodRequest, ModelSource, Options, RollingLoglikelihood, Sink, TokenId, Usage,
@@ -87,13 +88,6 @@ struct Line {
     filler: TokenId,
     places: usize,
     layers: Vec<Option<(Tensor, Tensor)>>,
-}
-
-/// Values read off: log-probability in nats and whether the target is the most probable token.
-#[derive(Clone, Copy, Debug, Default)]
-struct Value {
-    logprob: f64,
-    is_top: bool,
 }
 
 impl MistralRsModel {
@@ -335,11 +329,7 @@ impl LanguageModel for MistralRsModel {
     }
 
     fn deviations(&self) -> Vec<String> {
-        let penalty = self.tokenizer.repetition_penalty();
-        penalty
-            .map(|penalty| format!("generation_config.json asks for repetition_penalty {penalty}; it is not applied"))
-            .into_iter()
-            .collect()
+        answers::deviations(&self.tokenizer)
     }
 
     fn loglikelihood(
@@ -348,25 +338,10 @@ impl LanguageModel for MistralRsModel {
         answered: &[bool],
         sink: &mut Sink<'_, Loglikelihood>,
     ) -> Result<Usage, EngineError> {
-        let begun = Instant::now();
-        let encoded: Result<Vec<(ScoredTokens, bool)>, EngineError> = requests
-            .par_iter()
-            .enumerate()
-            .map(|(index, request)| self.tokenizer.scored(request).map_err(|error| of_request(index, error)))
-            .collect();
-        let (scored, truncated): (Vec<ScoredTokens>, Vec<bool>) = encoded?.into_iter().unzip();
-        let mut usage = Usage::default();
-        for (tokens, &truncated) in scored.iter().zip(&truncated) {
-            usage.tokens_nominal += u64::try_from(tokens.input.len()).unwrap_or(u64::MAX);
-            usage.truncated += u64::from(truncated);
-        }
-        self.run(&scored, answered, &mut usage, &mut |index, values| {
-            let answer = sum_up(values, truncated[index])
-                .ok_or_else(|| not_a_number(&format!("request {index} (continuation {})", excerpt(&requests[index].continuation))))?;
-            sink(index, answer).map_err(EngineError::Stopped)
-        })?;
-        usage.seconds = begun.elapsed().as_secs_f64();
-        Ok(usage)
+        let tokenizer = Arc::clone(&self.tokenizer);
+        answers::loglikelihood(&tokenizer, requests, answered, sink, &mut |scored, answered, usage, done| {
+            self.run(scored, answered, usage, done)
+        })
     }
 
     fn loglikelihood_rolling(
@@ -375,47 +350,10 @@ impl LanguageModel for MistralRsModel {
         answered: &[bool],
         sink: &mut Sink<'_, RollingLoglikelihood>,
     ) -> Result<Usage, EngineError> {
-        let begun = Instant::now();
-        let mut usage = Usage::default();
-        let mut windows: Vec<ScoredTokens> = Vec::new();
-        let mut text_of: Vec<usize> = Vec::new();
-        let mut skipped: Vec<bool> = Vec::new();
-        // Windows still to come, and the values of those computed, by text.
-        let mut open: Vec<usize> = Vec::with_capacity(texts.len());
-        let mut parts: Vec<Vec<(usize, f64)>> = vec![Vec::new(); texts.len()];
-        for (index, text) in texts.iter().enumerate() {
-            let is_answered = answered.get(index).copied().unwrap_or(false);
-            let pairs = self.tokenizer.rolling(text).map_err(|error| of_request(index, error))?;
-            open.push(pairs.len());
-            if pairs.is_empty() && !is_answered {
-                sink(index, RollingLoglikelihood { value: 0.0, tokens: 0 }).map_err(EngineError::Stopped)?;
-            }
-            for pair in pairs {
-                let (scored, _) = fit(pair, self.tokenizer.max_length());
-                usage.tokens_nominal += u64::try_from(scored.input.len()).unwrap_or(u64::MAX);
-                windows.push(scored);
-                text_of.push(index);
-                skipped.push(is_answered);
-            }
-        }
-        let sizes: Vec<usize> = windows.iter().map(|window| window.targets.len()).collect();
-        let mut tokens = vec![0usize; texts.len()];
-        self.run(&windows, &skipped, &mut usage, &mut |window, values| {
-            let text = text_of[window];
-            let value = sum_up(values, false).ok_or_else(|| not_a_number(&format!("text {text} ({})", excerpt(&texts[text]))))?.value;
-            parts[text].push((window, value));
-            tokens[text] += sizes[window];
-            open[text] -= 1;
-            if open[text] > 0 {
-                return Ok(());
-            }
-            // In the order of the text, whatever the order of the plan: floating-point sums depend on it.
-            parts[text].sort_unstable_by_key(|(window, _)| *window);
-            let value = parts[text].iter().map(|(_, value)| value).sum();
-            sink(text, RollingLoglikelihood { value, tokens: tokens[text] }).map_err(EngineError::Stopped)
-        })?;
-        usage.seconds = begun.elapsed().as_secs_f64();
-        Ok(usage)
+        let tokenizer = Arc::clone(&self.tokenizer);
+        answers::loglikelihood_rolling(&tokenizer, texts, answered, sink, &mut |windows, answered, usage, done| {
+            self.run(windows, answered, usage, done)
+        })
     }
 
     fn generate_until(
@@ -432,30 +370,13 @@ impl LanguageModel for MistralRsModel {
     }
 
     fn loglikelihood_alone(&mut self, request: &LoglikelihoodRequest) -> Result<(Loglikelihood, Usage), EngineError> {
-        let begun = Instant::now();
-        let (scored, truncated) = self.tokenizer.scored(request)?;
-        let mut usage = Usage { tokens_nominal: u64::try_from(scored.input.len()).unwrap_or(u64::MAX), ..Usage::default() };
-        usage.truncated = u64::from(truncated);
-        let values = self.alone(&[scored], &mut usage)?;
-        usage.seconds = begun.elapsed().as_secs_f64();
-        let answer =
-            sum_up(&values[0], truncated).ok_or_else(|| not_a_number(&format!("continuation {}", excerpt(&request.continuation))))?;
-        Ok((answer, usage))
+        let tokenizer = Arc::clone(&self.tokenizer);
+        answers::loglikelihood_alone(&tokenizer, request, &mut |scored, usage| self.alone(scored, usage))
     }
 
     fn loglikelihood_rolling_alone(&mut self, text: &str) -> Result<(RollingLoglikelihood, Usage), EngineError> {
-        let begun = Instant::now();
-        let max_length = self.tokenizer.max_length();
-        let windows: Vec<ScoredTokens> = self.tokenizer.rolling(text)?.into_iter().map(|pair| fit(pair, max_length).0).collect();
-        let fed: usize = windows.iter().map(|window| window.input.len()).sum();
-        let mut usage = Usage { tokens_nominal: u64::try_from(fed).unwrap_or(u64::MAX), ..Usage::default() };
-        let mut answer = RollingLoglikelihood { value: 0.0, tokens: 0 };
-        for values in self.alone(&windows, &mut usage)? {
-            answer.value += sum_up(&values, false).ok_or_else(|| not_a_number(&format!("text {}", excerpt(text))))?.value;
-            answer.tokens += values.len();
-        }
-        usage.seconds = begun.elapsed().as_secs_f64();
-        Ok((answer, usage))
+        let tokenizer = Arc::clone(&self.tokenizer);
+        answers::loglikelihood_rolling_alone(&tokenizer, text, &mut |windows, usage| self.alone(windows, usage))
     }
 
     fn generate_alone(&mut self, request: &GenerationRequest) -> Result<(Generation, Usage), EngineError> {
@@ -573,25 +494,6 @@ fn described(error: &dyn std::fmt::Display) -> String {
     format!("mistral.rs: {}", error.to_string().lines().next().unwrap_or("no reason given"))
 }
 
-fn not_a_number(what: &str) -> EngineError {
-    EngineError::NotANumber(format!("the model's logits for {what} are not finite numbers: its weights or its number format are unfit"))
-}
-
-/// Names the request in an error that has no place yet.
-fn of_request(index: usize, error: EngineError) -> EngineError {
-    match error {
-        EngineError::Request(message) => EngineError::Request(format!("request {index}: {message}")),
-        EngineError::NotANumber(message) => EngineError::NotANumber(format!("request {index}: {message}")),
-        other => other,
-    }
-}
-
-/// The sum over a continuation's tokens; `None` where it is not a finite number.
-fn sum_up(values: &[Value], truncated: bool) -> Option<Loglikelihood> {
-    let value: f64 = values.iter().map(|value| value.logprob).sum();
-    value.is_finite().then(|| Loglikelihood { value, is_greedy: values.iter().all(|value| value.is_top), truncated })
-}
-
 /// Reads log-probabilities off logits whose first row is the input's row `first_row`. Rows that are not numbers give NaN.
 fn read_off(logits: &Tensor, first_row: usize, readings: &[Reading], values: &mut [Value]) -> Result<(), EngineError> {
     let rows: Vec<&[Reading]> = readings.chunk_by(|left, right| left.row == right.row).collect();
@@ -675,15 +577,4 @@ fn without_panic<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + S
         let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         Err(format!("its loader stopped: {}", message.unwrap_or("for an unknown reason")))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hopeless_token_is_noticed() {
-        let hopeless = Value { logprob: f64::NEG_INFINITY, is_top: false };
-        assert!(sum_up(&[hopeless], false).is_none());
-    }
 }

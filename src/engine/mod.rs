@@ -2,9 +2,15 @@
 //!
 //! [`LanguageModel`] is what the other rooms see; nothing of a particular engine shows through it.
 
+#[cfg(feature = "native")]
+mod answers;
 pub mod architectures;
+#[cfg(feature = "native")]
+mod files;
 #[cfg(feature = "engine")]
 mod mistralrs;
+#[cfg(feature = "native")]
+mod native;
 mod options;
 pub mod plan;
 pub mod sampling;
@@ -13,29 +19,44 @@ mod staging;
 mod template;
 pub mod tokenizer;
 
-pub use options::{DType, Device, ModelSource, Options};
+pub use options::{Choice, DType, Device, ModelSource, Options};
 
 use serde::{Deserialize, Serialize};
 
 /// Loads a model for evaluation.
 ///
 /// # Errors
-/// [`EngineError::Load`] where the files cannot be loaded, the device is not there, or this program was built without an engine.
-#[cfg(feature = "engine")]
+/// [`EngineError::Load`] where the files cannot be loaded, the device is not there, or this program was built without the engine.
 pub fn load(source: &ModelSource<'_>, options: &Options) -> Result<Box<dyn LanguageModel>, EngineError> {
-    Ok(Box::new(mistralrs::MistralRsModel::load(source, options)?))
+    match options.engine {
+        Choice::Native => load_native(source, options),
+        Choice::MistralRs => load_mistralrs(source, options),
+        Choice::Auto if cfg!(feature = "engine") => load_mistralrs(source, options),
+        Choice::Auto => load_native(source, options),
+    }
 }
 
-/// Loads a model for evaluation.
-///
-/// # Errors
-/// Always [`EngineError::Load`]: this program was built without an engine.
-#[cfg(not(feature = "engine"))]
-pub fn load(_source: &ModelSource<'_>, _options: &Options) -> Result<Box<dyn LanguageModel>, EngineError> {
+#[cfg(feature = "native")]
+fn load_native(source: &ModelSource<'_>, options: &Options) -> Result<Box<dyn LanguageModel>, EngineError> {
+    Ok(Box::new(native::NativeModel::load(source, options)?))
+}
+
+#[cfg(not(feature = "native"))]
+fn load_native(_source: &ModelSource<'_>, _options: &Options) -> Result<Box<dyn LanguageModel>, EngineError> {
     Err(EngineError::Load(
         "this slm-bench was built without an engine (`--no-default-features`), so it cannot evaluate models; build it with the feature `engine`"
             .to_owned(),
     ))
+}
+
+#[cfg(feature = "engine")]
+fn load_mistralrs(source: &ModelSource<'_>, options: &Options) -> Result<Box<dyn LanguageModel>, EngineError> {
+    Ok(Box::new(mistralrs::MistralRsModel::load(source, options)?))
+}
+
+#[cfg(not(feature = "engine"))]
+fn load_mistralrs(_source: &ModelSource<'_>, _options: &Options) -> Result<Box<dyn LanguageModel>, EngineError> {
+    Err(EngineError::Load("this slm-bench was built without mistral.rs; build it with the feature `engine`".to_owned()))
 }
 
 /// Index of a token in the model's vocabulary.

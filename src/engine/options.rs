@@ -19,6 +19,21 @@ pub struct Options {
     pub device: Device,
     /// In which number format it computes.
     pub dtype: DType,
+    /// Which engine computes.
+    pub engine: Choice,
+}
+
+/// Which engine computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Choice {
+    /// The one that suits the model and the device.
+    #[default]
+    Auto,
+    /// mistral.rs.
+    MistralRs,
+    /// The native engine.
+    Native,
 }
 
 /// Where a model computes.
@@ -85,6 +100,29 @@ impl FromStr for DType {
             "f16" => Ok(Self::F16),
             _ => Err(UnknownChoice { what: "dtype", word: word.to_owned(), choices: "auto, f32, bf16, f16" }),
         }
+    }
+}
+
+impl FromStr for Choice {
+    type Err = UnknownChoice;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "auto" => Ok(Self::Auto),
+            "mistralrs" => Ok(Self::MistralRs),
+            "native" => Ok(Self::Native),
+            _ => Err(UnknownChoice { what: "engine", word: word.to_owned(), choices: "auto, mistralrs, native" }),
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::MistralRs => "mistralrs",
+            Self::Native => "native",
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use slm_benchmark::engine::{
-    DType, Decoding, Device, EngineError, Finish, GenerationRequest, LanguageModel, LoglikelihoodRequest, ModelSource, Options, load,
+    Decoding, Device, EngineError, Finish, GenerationRequest, LanguageModel, LoglikelihoodRequest, ModelSource, Options, load,
 };
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ fn demo() -> PathBuf {
 }
 
 fn load_from(dir: &Path) -> Result<Box<dyn LanguageModel>, EngineError> {
-    load(&ModelSource { dir }, &Options { device: Device::Cpu, dtype: DType::Auto })
+    load(&ModelSource { dir }, &Options { device: Device::Cpu, ..Options::default() })
 }
 
 /// A copy of the demo model, to be spoilt.

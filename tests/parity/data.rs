@@ -7,6 +7,19 @@ use std::path::{Path, PathBuf};
 pub(crate) const MODELS: [(&str, &str); 3] =
     [("demo", "slm-benchmark/demo-1m"), ("demo-chat", "slm-benchmark/demo-1m-chat"), ("tiny-qwen2-bos", "slm-benchmark/tiny-qwen2-bos")];
 
+/// The golden folders of architectures that only the native engine loads (or loads as well as mistral.rs does).
+#[cfg(feature = "native")]
+pub(crate) const NATIVE_MODELS: [(&str, &str); 8] = [
+    ("tiny-gptneox", "slm-benchmark/tiny-gptneox"),
+    ("tiny-gpt2", "slm-benchmark/tiny-gpt2"),
+    ("tiny-gptneo", "slm-benchmark/tiny-gptneo"),
+    ("tiny-opt", "slm-benchmark/tiny-opt"),
+    ("tiny-olmo2", "slm-benchmark/tiny-olmo2"),
+    ("tiny-stablelm", "slm-benchmark/tiny-stablelm"),
+    ("tiny-phi", "slm-benchmark/tiny-phi"),
+    ("tiny-llama3-rope", "slm-benchmark/tiny-llama3-rope"),
+];
+
 fn place(variable: &str, default: &str) -> PathBuf {
     let path =
         std::env::var_os(variable).map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(default), PathBuf::from);

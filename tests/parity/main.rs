@@ -7,6 +7,6 @@
 mod data;
 mod prompts;
 mod sandbox;
-#[cfg(feature = "engine")]
+#[cfg(feature = "native")]
 mod scores;
 mod tokens;

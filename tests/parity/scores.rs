@@ -1,9 +1,9 @@
 //! Log-likelihoods and generated tokens of every golden request, computed by our engine.
 
-use crate::data::{MODELS, documents, golden, ids, snapshot, task_files};
+use crate::data::{MODELS, NATIVE_MODELS, documents, golden, ids, snapshot, task_files};
 use serde_json::Value;
 use slm_benchmark::engine::{
-    DType, Decoding, Device, Finish, GenerationRequest, LanguageModel, Loglikelihood, LoglikelihoodRequest, ModelSource, Options, Usage,
+    Choice, DType, Decoding, Device, Finish, GenerationRequest, LanguageModel, Loglikelihood, LoglikelihoodRequest, ModelSource, Options, Usage,
     load,
 };
 
@@ -14,9 +14,19 @@ const PER_ROLLING_TOKEN: f64 = 1e-6;
 /// Below this gap between the two highest logits another kernel may pick the other token.
 const CLOSE_CALL: f64 = 1e-4;
 
-fn model(repo: &str) -> Box<dyn LanguageModel> {
+/// The engines of this build, with the models that each loads.
+fn engines() -> Vec<(Choice, Vec<(&'static str, &'static str)>)> {
+    let mut engines = vec![(Choice::Native, [MODELS.as_slice(), NATIVE_MODELS.as_slice()].concat())];
+    if cfg!(feature = "engine") {
+        engines.push((Choice::MistralRs, MODELS.to_vec()));
+    }
+    engines
+}
+
+fn model(repo: &str, engine: Choice) -> Box<dyn LanguageModel> {
     let dir = snapshot(repo);
-    load(&ModelSource { dir: &dir }, &Options { device: Device::Cpu, dtype: DType::F32 }).unwrap_or_else(|error| panic!("{repo}: {error}"))
+    load(&ModelSource { dir: &dir }, &Options { device: Device::Cpu, dtype: DType::F32, engine })
+        .unwrap_or_else(|error| panic!("{repo}: {error}"))
 }
 
 #[derive(Default)]
@@ -184,10 +194,16 @@ fn generations(model: &mut dyn LanguageModel, documents: &[Value], place: &str) 
 /// Every golden request of the models that our engine loads: the same log-likelihoods, arg maxes and generated tokens.
 #[test]
 fn scores_equal_the_harness() {
+    for (engine, models) in engines() {
+        scores_of(engine, &models);
+    }
+}
+
+fn scores_of(engine: Choice, models: &[(&str, &str)]) {
     let mut total = Tally::default();
     let mut usage = Usage::default();
-    for (name, repo) in MODELS {
-        let mut model = model(repo);
+    for (name, repo) in models {
+        let mut model = model(repo, engine);
         for (task, path) in task_files(name) {
             let documents = documents(&path);
             let place = format!("{name}/{task}");
@@ -204,14 +220,14 @@ fn scores_equal_the_harness() {
             usage.add(&used);
         }
     }
-    print("all", &total, &usage);
+    print(&format!("{engine}, all"), &total, &usage);
 }
 
 /// The awkward pairs score as in the harness, too.
 #[test]
 fn awkward_pairs_score_as_in_the_harness() {
-    for (name, repo) in [MODELS[0], MODELS[2]] {
-        let mut model = model(repo);
+    for (engine, (name, repo)) in engines().into_iter().flat_map(|(engine, _)| [(engine, MODELS[0]), (engine, MODELS[2])]) {
+        let mut model = model(repo, engine);
         let file = std::fs::read_to_string(golden().join(name).join("encode_pair_cases.json")).expect("readable");
         let cases: Value = serde_json::from_str(&file).expect("JSON");
         let cases: Vec<&Value> = cases["cases"].as_array().expect("cases").iter().filter(|case| case.get("error").is_none()).collect();
@@ -238,7 +254,12 @@ fn awkward_pairs_score_as_in_the_harness() {
 /// A resumed run gives the same bits: answered requests are left out, the others are computed as without them.
 #[test]
 fn a_resumed_run_gives_the_same_bits() {
-    let mut model = model(MODELS[0].1);
+    for (engine, _) in engines() {
+        resumed_scores(&mut *model(MODELS[0].1, engine));
+    }
+}
+
+fn resumed_scores(model: &mut dyn LanguageModel) {
     for task in ["arc_challenge-5shot", "truthfulqa_mc2-0shot"] {
         let documents = documents(&golden().join("demo").join(format!("{task}.jsonl")));
         let requests: Vec<LoglikelihoodRequest> = documents
@@ -275,7 +296,12 @@ fn a_resumed_run_gives_the_same_bits() {
 /// Generations share the beginnings of their prompts, equal prompts are written once, and a resumed run writes the same tokens.
 #[test]
 fn shared_prompts_write_the_same_tokens() {
-    let mut model = model(MODELS[0].1);
+    for (engine, _) in engines() {
+        shared_prompts(&mut *model(MODELS[0].1, engine));
+    }
+}
+
+fn shared_prompts(model: &mut dyn LanguageModel) {
     let documents = documents(&golden().join("demo/mbpp-3shot.jsonl"));
     let mut requests: Vec<GenerationRequest> = documents
         .iter()
