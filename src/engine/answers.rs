@@ -113,8 +113,7 @@ pub(super) fn loglikelihood_alone(
 ) -> Result<(Loglikelihood, Usage), EngineError> {
     let begun = Instant::now();
     let (scored, truncated) = tokenizer.scored(request)?;
-    let mut usage =
-        Usage { tokens_nominal: length(scored.input.len()), truncated: u64::from(truncated), ..Usage::default() };
+    let mut usage = Usage { tokens_nominal: length(scored.input.len()), truncated: u64::from(truncated), ..Usage::default() };
     let values = alone(&[scored], &mut usage)?;
     usage.seconds = begun.elapsed().as_secs_f64();
     let answer = values

@@ -29,10 +29,9 @@ use serde::{Deserialize, Serialize};
 /// [`EngineError::Load`] where the files cannot be loaded, the device is not there, or this program was built without the engine.
 pub fn load(source: &ModelSource<'_>, options: &Options) -> Result<Box<dyn LanguageModel>, EngineError> {
     match options.engine {
-        Choice::Native => load_native(source, options),
         Choice::MistralRs => load_mistralrs(source, options),
         Choice::Auto if cfg!(feature = "engine") => load_mistralrs(source, options),
-        Choice::Auto => load_native(source, options),
+        Choice::Native | Choice::Auto => load_native(source, options),
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::data::{MODELS, NATIVE_MODELS, documents, golden, ids, snapshot, task_files};
 use serde_json::Value;
 use slm_benchmark::engine::{
-    Choice, DType, Decoding, Device, Finish, GenerationRequest, LanguageModel, Loglikelihood, LoglikelihoodRequest, ModelSource, Options, Usage,
-    load,
+    Choice, DType, Decoding, Device, Finish, GenerationRequest, LanguageModel, Loglikelihood, LoglikelihoodRequest, ModelSource, Options,
+    Usage, load,
 };
 
 /// Largest allowed difference of a log-likelihood, in nats.

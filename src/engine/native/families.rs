@@ -66,12 +66,6 @@ pub(super) fn load(dir: &Path) -> Loaded<Decoder> {
     Ok(decoder)
 }
 
-/// Whether the native engine computes the architecture of a configuration.
-pub(super) fn knows(config: &Map<String, Value>) -> bool {
-    let class = config.get("architectures").and_then(|classes| classes.get(0)).and_then(Value::as_str);
-    FAMILIES.iter().any(|family| Some(family.class) == class)
-}
-
 /// What a table reads from.
 struct Reader<'a> {
     fields: &'a Fields,
@@ -206,14 +200,16 @@ impl Reader<'_> {
     fn head(&mut self, name: &str, embedding: &Matrix, is_tied: bool, has_bias: bool) -> Loaded<Linear> {
         let weight = format!("{name}.weight");
         let (rows, columns) = (embedding.rows, embedding.columns);
-        let matrix = if !is_tied {
-            self.tensors.matrix(&weight, rows, columns)?
-        } else {
+        let matrix = if is_tied {
             // A tied head that was saved beside the embedding must be a copy of it.
             if self.tensors.has(&weight) && !self.tensors.matrix(&weight, rows, columns)?.equals(embedding) {
-                return Err(self.fields.error(format!("`tie_word_embeddings` is true, but the tensor `{weight}` differs from the embedding")));
+                return Err(self
+                    .fields
+                    .error(format!("`tie_word_embeddings` is true, but the tensor `{weight}` differs from the embedding")));
             }
             embedding.clone()
+        } else {
+            self.tensors.matrix(&weight, rows, columns)?
         };
         let bias = if has_bias { Some(self.tensors.vector(&format!("{name}.bias"), rows)?) } else { None };
         Ok(Linear { weight: matrix, is_transposed: false, bias })
@@ -231,7 +227,9 @@ impl Reader<'_> {
             Some("full_attention") => Ok(None),
             Some("sliding_attention") if window.is_some() => Ok(window),
             Some("sliding_attention") => Err(self.fields.error("`layer_types` has sliding layers, and `sliding_window` is not in use")),
-            _ => Err(self.fields.error(format!("`layer_types` has the entry {kind}; full_attention and sliding_attention can be computed"))),
+            _ => {
+                Err(self.fields.error(format!("`layer_types` has the entry {kind}; full_attention and sliding_attention can be computed")))
+            }
         };
         types.iter().map(window_of).collect()
     }
@@ -298,10 +296,16 @@ impl Reader<'_> {
         if names.default_partial.is_none() && partial != 1.0 {
             return Err(fields.error(format!("`partial_rotary_factor` is {partial}; this architecture rotates whole heads")));
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number, cut as the definition does")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a small number, cut as the definition does"
+        )]
         let width = (shape.head_width as f64 * partial) as usize;
         if width == 0 || width % 2 == 1 || width > shape.head_width || theta <= 0.0 {
-            return Err(fields.error(format!("rotary positions of {width} of {} elements with base {theta} are not defined", shape.head_width)));
+            return Err(
+                fields.error(format!("rotary positions of {width} of {} elements with base {theta} are not defined", shape.head_width))
+            );
         }
         let longest = fields.optional_count("max_position_embeddings")?.map(|longest| longest as f64);
         let original = || -> Loaded<f64> {
@@ -374,9 +378,9 @@ impl Reader<'_> {
                 Scaling::LongRope { factors, magnitude: number("attention_factor")?.unwrap_or(derived) }
             }
             other => {
-                return Err(fields.error(format!(
-                    "the rope type `{other}` is not known; default, linear, dynamic, llama3, yarn and longrope are"
-                )));
+                return Err(
+                    fields.error(format!("the rope type `{other}` is not known; default, linear, dynamic, llama3, yarn and longrope are"))
+                );
             }
         };
         if let Some((name, value)) = parameters.iter().find(|(name, value)| !known.contains(&name.as_str()) && !value.is_null()) {
@@ -387,6 +391,7 @@ impl Reader<'_> {
 }
 
 /// What distinguishes the architectures that descend from Llama.
+#[expect(clippy::struct_excessive_bools, reason = "a table of what a model has")]
 struct LlamaStyle {
     norm: NormStyle,
     activation: Activation,
@@ -561,9 +566,7 @@ impl LlamaStyle {
         let width = shape.head_width;
         Ok(match self.query_key_norm {
             QueryKeyNorm::None => (None, None),
-            QueryKeyNorm::Head(style) => {
-                (Some(reader.norm(&at("q_norm"), width, style)?), Some(reader.norm(&at("k_norm"), width, style)?))
-            }
+            QueryKeyNorm::Head(style) => (Some(reader.norm(&at("q_norm"), width, style)?), Some(reader.norm(&at("k_norm"), width, style)?)),
             QueryKeyNorm::Row(style) => (
                 Some(reader.norm(&at("q_norm"), shape.heads * width, style)?),
                 Some(reader.norm(&at("k_norm"), shape.key_value_heads * width, style)?),
@@ -1161,8 +1164,7 @@ fn opt(reader: &mut Reader<'_>) -> Loaded<Decoder> {
         })
     };
     let layers = (0..shape.layers).map(|index| layer(reader, index)).collect::<Loaded<Vec<Layer>>>()?;
-    let final_norm =
-        if is_before && !is_final_removed { Some(reader.norm("decoder.final_layer_norm", hidden, norm)?) } else { None };
+    let final_norm = if is_before && !is_final_removed { Some(reader.norm("decoder.final_layer_norm", hidden, norm)?) } else { None };
     let (project_in, project_out) = if width == hidden {
         (None, None)
     } else {

@@ -152,7 +152,7 @@ impl Decoder {
         let (scale, cap) = (self.logit_scale, self.logit_cap);
         if scale != 1.0 || cap.is_some() {
             kernels::each_row(logits, vocabulary, |_, row| {
-                row.iter_mut().for_each(|logit| *logit *= scale);
+                kernels::scale(row, scale);
                 if let Some(cap) = cap {
                     kernels::cap(row, cap);
                 }
@@ -167,7 +167,7 @@ impl Decoder {
             // Tokens were checked against the embedding before they came here.
             row.copy_from_slice(self.embedding.row(token as usize));
             if self.embedding_scale != 1.0 {
-                row.iter_mut().for_each(|value| *value *= self.embedding_scale);
+                kernels::scale(row, self.embedding_scale);
             }
         };
         match &self.project_in {
@@ -261,7 +261,7 @@ impl Decoder {
                     rope.rotate(row, self.head_width, batch.positions[index]);
                 }
                 if scale != 1.0 {
-                    row.iter_mut().for_each(|value| *value *= scale);
+                    kernels::scale(row, scale);
                 }
             });
         }

@@ -119,10 +119,8 @@ impl NativeModel {
         usage: &mut Usage,
         sink: &mut Sink<'_, Generation>,
     ) -> Result<(), EngineError> {
-        let inputs: Vec<ScoredTokens> = group
-            .iter()
-            .map(|equal| ScoredTokens { input: prompts[equal[0]].tokens.clone(), targets: vec![0] })
-            .collect();
+        let inputs: Vec<ScoredTokens> =
+            group.iter().map(|equal| ScoredTokens { input: prompts[equal[0]].tokens.clone(), targets: vec![0] }).collect();
         let plan = Plan::new(&inputs, Sharing { least: 0, longest: usize::MAX });
         let mut sequences = self.sequences(requests, group, &inputs, &plan)?;
         let places = plan.tokens() + group.iter().map(|equal| requests[equal[0]].max_new_tokens).sum::<usize>();

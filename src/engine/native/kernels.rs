@@ -1,4 +1,5 @@
 //! The arithmetic of the decoder on plain slices: matrix products, normalisation, activations, softmax.
+#![allow(clippy::inline_always, reason = "loops over these functions are vectorised only where they are inlined")]
 
 use rayon::prelude::*;
 
@@ -44,16 +45,19 @@ pub(super) enum Threads {
     All,
 }
 
-/// out (m × n) = a (m × k) · b (k × n), added to what is there where `add` is set.
+/// out (m × n) = left (m × k) · right (k × n), added to what is there where `add` is set.
 ///
 /// # Panics
 /// Where a matrix is smaller than the product says: that would be a slip of this program, not of its input.
-pub(super) fn matmul(out: Output<'_>, a: Input<'_>, b: Input<'_>, (m, k, n): (usize, usize, usize), add: bool, threads: Threads) {
+pub(super) fn matmul(out: Output<'_>, left: Input<'_>, right: Input<'_>, (m, k, n): (usize, usize, usize), add: bool, threads: Threads) {
     if m == 0 || n == 0 {
         return;
     }
     assert!(out.data.len() >= (m - 1) * out.stride + n && out.stride >= n, "the product is larger than its place");
-    assert!(k > 0 && a.data.len() >= a.reaches(m, k) && b.data.len() >= b.reaches(k, n), "a factor is smaller than the product says");
+    assert!(
+        k > 0 && left.data.len() >= left.reaches(m, k) && right.data.len() >= right.reaches(k, n),
+        "a factor is smaller than the product says"
+    );
     let parallelism = match threads {
         Threads::One => gemm::Parallelism::None,
         Threads::All => gemm::Parallelism::Rayon(0),
@@ -72,12 +76,12 @@ pub(super) fn matmul(out: Output<'_>, a: Input<'_>, b: Input<'_>, (m, k, n): (us
             1,
             signed(out.stride),
             add,
-            a.data.as_ptr(),
-            signed(a.columns),
-            signed(a.rows),
-            b.data.as_ptr(),
-            signed(b.columns),
-            signed(b.rows),
+            left.data.as_ptr(),
+            signed(left.columns),
+            signed(left.rows),
+            right.data.as_ptr(),
+            signed(right.columns),
+            signed(right.rows),
             1.0f32,
             1.0f32,
             false,
@@ -154,7 +158,7 @@ pub(super) fn tanh(x: f32) -> f32 {
 pub(super) fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let s = x * x;
-    let mut p = -2.726_142_2e-10_f32;
+    let mut p = -2.726_142e-10_f32;
     p = p * s + 2.770_681_5e-8;
     p = p * s - 2.101_024e-6;
     p = p * s - 5.692_506_4e-5;
@@ -338,6 +342,13 @@ pub(super) fn sum_of(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
+/// Multiplies all elements.
+pub(super) fn scale(row: &mut [f32], factor: f32) {
+    for value in row {
+        *value *= factor;
+    }
+}
+
 /// A bounded score: cap · tanh(x / cap).
 pub(super) fn cap(row: &mut [f32], cap: f32) {
     for value in row {
@@ -364,7 +375,9 @@ mod tests {
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
         assert!(exp(f32::NAN).is_nan() && tanh(f32::NAN).is_nan() && erf(f32::NAN).is_nan());
         // Values of the error function from its tables.
-        for (x, exact) in [(0.0f32, 0.0f32), (0.5, 0.520_499_9), (1.0, 0.842_700_8), (2.0, 0.995_322_3), (-1.5, -0.966_105_1), (3.0, 0.999_977_9)] {
+        for (x, exact) in
+            [(0.0f32, 0.0f32), (0.5, 0.520_499_9), (1.0, 0.842_700_8), (2.0, 0.995_322_3), (-1.5, -0.966_105_1), (3.0, 0.999_977_9)]
+        {
             assert!((erf(x) - exact).abs() < 5e-7, "erf {x}: {}", erf(x));
         }
     }

@@ -89,11 +89,6 @@ impl NativeModel {
         Ok(Self { tokenizer: Arc::new(tokenizer), decoder, work: Workspace::default(), logits: Vec::new(), rows })
     }
 
-    /// Whether the architecture of a configuration is computed here.
-    pub(super) fn knows(config: &serde_json::Map<String, serde_json::Value>) -> bool {
-        families::knows(config)
-    }
-
     /// Refuses tokens that the embedding or the head does not have.
     fn check_tokens<'a>(&self, tokens: impl Iterator<Item = &'a TokenId>) -> Result<(), EngineError> {
         let known = self.decoder.embedding.rows.min(self.decoder.vocabulary());
@@ -122,7 +117,7 @@ impl NativeModel {
         for index in (0..forest.len()).filter(|&index| forest.computes(index, &needed)) {
             let depth = forest.depth(index);
             let (batch, end) = forest.batch(index, line, vec![Stretch::new(0, 0, depth)].into_iter().filter(|_| depth > 0).collect());
-            self.read_off(&batch, &forest.readings(index), &mut cache, &mut values)?;
+            self.read_off(&batch, &forest.readings(index), &mut cache, &mut values);
             usage.tokens_recomputed += u64::try_from(forest.repeated(index, answered)).unwrap_or(u64::MAX);
             for stretch in end.iter().filter(|stretch| stretch.slot >= line) {
                 let length = stretch.length.min(line.saturating_sub(stretch.position));
@@ -138,7 +133,7 @@ impl NativeModel {
     }
 
     /// Computes a batch and its log-probabilities.
-    fn read_off(&mut self, batch: &Batch, readings: &[BatchReading], cache: &mut Cache, values: &mut [Value]) -> Result<(), EngineError> {
+    fn read_off(&mut self, batch: &Batch, readings: &[BatchReading], cache: &mut Cache, values: &mut [Value]) {
         let rows: Vec<&[BatchReading]> = readings.chunk_by(|left, right| left.row == right.row).collect();
         let wanted: Vec<usize> = rows.iter().map(|readings| readings[0].row).collect();
         let hidden = self.decoder.forward(batch, &wanted, cache, &mut self.work);
@@ -163,7 +158,6 @@ impl NativeModel {
                 values[slot] = value;
             }
         }
-        Ok(())
     }
 
     /// Scores inputs by whole forward passes, one each.

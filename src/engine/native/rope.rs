@@ -108,7 +108,7 @@ fn llama3(frequency: f64, factor: f64, low: f64, high: f64, original: f64) -> f6
     }
 }
 
-/// YaRN's factor of sine and cosine where the configuration names none.
+/// The factor of sine and cosine that `yarn` takes where the configuration names none.
 pub(super) fn yarn_magnitude(factor: f64, mscale: Option<f64>, mscale_all: Option<f64>) -> f64 {
     let scale = |weight: f64| if factor <= 1.0 { 1.0 } else { 0.1 * weight * factor.ln() + 1.0 };
     match (mscale, mscale_all) {

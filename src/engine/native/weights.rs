@@ -243,7 +243,10 @@ impl Tensors {
         }
         let shown: Vec<String> = left.iter().take(5).map(|name| format!("`{name}`")).collect();
         let more = if left.len() > shown.len() { format!(" and {} more", left.len() - shown.len()) } else { String::new() };
-        Err(at(&self.dir, &format!("the weights hold tensors that the architecture of config.json has no place for: {}{more}", shown.join(", "))))
+        Err(at(
+            &self.dir,
+            &format!("the weights hold tensors that the architecture of config.json has no place for: {}{more}", shown.join(", ")),
+        ))
     }
 }
 
