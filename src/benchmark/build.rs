@@ -6,20 +6,45 @@ use super::{BenchmarkError, Document, GenerationSettings, Item, Task, TaskSpec};
 use crate::engine::{ChatMessage, Decoding, GenerationRequest, LoglikelihoodRequest};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Renders a conversation with the model's chat template, with the generation prompt added.
 pub type ChatRenderer<'a> = dyn Fn(&[ChatMessage]) -> anyhow::Result<String> + 'a;
 
-/// How much of a split is evaluated.
+/// `--limit`: how much of what the suite takes is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Limit {
     /// The first documents.
     Count(usize),
     /// This share of the documents, in (0, 1), rounded up; the first ones.
     Fraction(f64),
+}
+
+impl Limit {
+    /// Number of documents that it leaves of `total`.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number of documents times a share below 1")]
+    pub fn of(self, total: usize) -> usize {
+        match self {
+            Self::Count(count) => count.min(total),
+            Self::Fraction(share) => ((total as f64 * share).ceil() as usize).min(total),
+        }
+    }
+}
+
+/// Which documents of a split a suite takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subset {
+    /// The first documents, for generated rows: these come in an order that begins with something of everything.
+    First(usize),
     /// At most this many documents, chosen by their content: see [`nested_subset`].
     Nested(usize),
+    /// Of each stratum ([`Task::stratum`]) one document in so many, rounded up, chosen by their content: see [`stratified_subset`].
+    Stratified {
+        /// 10 means a tenth.
+        one_in: usize,
+    },
 }
 
 /// What the caller decides about a run of a task.
@@ -29,13 +54,22 @@ pub struct BuildOptions<'a> {
     pub num_fewshot: Option<usize>,
     /// Seed of the few-shot draws; `None` is the reference's, 1234.
     pub seed: Option<u64>,
-    /// Which documents; `None` is all.
+    /// Which documents the suite takes; `None` is all.
+    pub subset: Option<Subset>,
+    /// How many of these are evaluated; `None` is all. Of a nested subset, a smaller one; of any other, the first documents of the split,
+    /// as many as the limit leaves of the subset (so that a limit means the same documents as in the reference).
     pub limit: Option<Limit>,
     /// Most tokens of a generated answer instead of the task's own number (see [`shortened_generation`]).
     pub max_gen_toks: Option<usize>,
     /// Prompts as conversations.
     pub chat: Option<&'a ChatRenderer<'a>>,
 }
+
+/// Temperature of sampled answers (Chen et al. 2021, arXiv:2107.03374, use it for pass@1).
+pub const SAMPLE_TEMPERATURE: f64 = 0.2;
+
+/// Nucleus of sampled answers.
+pub const SAMPLE_TOP_P: f64 = 0.95;
 
 /// The reference's few-shot seed.
 const FEWSHOT_SEED: u64 = 1234;
@@ -82,9 +116,21 @@ impl Instance {
             .map(|request| match request {
                 Request::Loglikelihood(request) => json!([request.context, request.continuation]),
                 Request::Rolling(text) => json!([text]),
-                Request::Generation(request) => json!([request.context, *self.generation_arguments]),
+                Request::Generation(request) => json!([request.context, self.settings(request.decoding)]),
             })
             .collect()
+    }
+}
+
+impl Instance {
+    /// Generation settings as the reference logs them; those of a sampled answer say how it is drawn.
+    fn settings(&self, decoding: Decoding) -> Value {
+        let mut settings = (*self.generation_arguments).clone();
+        if let (Decoding::Sampled { temperature, top_p, seed }, Some(settings)) = (decoding, settings.as_object_mut()) {
+            let sampled = [("do_sample", json!(true)), ("temperature", json!(temperature)), ("top_p", json!(top_p)), ("seed", json!(seed))];
+            settings.extend(sampled.map(|(name, value)| (name.to_owned(), value)));
+        }
+        settings
     }
 }
 
@@ -93,7 +139,7 @@ impl Instance {
 pub struct Built {
     /// The documents to ask, in the order of the dataset.
     pub instances: Vec<Instance>,
-    /// Documents of the whole split.
+    /// Documents that the suite takes of the split, whatever the limit.
     pub n_total: usize,
     /// Few-shot examples used.
     pub num_fewshot: usize,
@@ -120,6 +166,42 @@ pub fn nested_subset(doc_hashes: &[String], size: usize) -> Vec<usize> {
     order
 }
 
+/// Indices, ascending, of the documents with the smallest hashes of each stratum: one in `one_in` of them, rounded up. So each stratum keeps
+/// its share of the whole, and the choice depends on the documents' contents alone.
+#[must_use]
+pub fn stratified_subset(doc_hashes: &[String], strata: &[String], one_in: usize) -> Vec<usize> {
+    let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, stratum) in strata.iter().enumerate().take(doc_hashes.len()) {
+        members.entry(stratum).or_default().push(index);
+    }
+    let mut chosen: Vec<usize> = members
+        .into_values()
+        .flat_map(|members| {
+            let hashes: Vec<String> = members.iter().map(|&index| doc_hashes[index].clone()).collect();
+            let kept = nested_subset(&hashes, members.len().div_ceil(one_in.max(1)));
+            kept.into_iter().map(move |position| members[position])
+        })
+        .collect();
+    chosen.sort_unstable();
+    chosen
+}
+
+/// Number of documents of [`stratified_subset`].
+fn stratified_size(strata: &[String], one_in: usize) -> usize {
+    let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+    for stratum in strata {
+        *sizes.entry(stratum).or_default() += 1;
+    }
+    sizes.values().map(|size| size.div_ceil(one_in.max(1))).sum()
+}
+
+/// Seed of a sampled answer: a function of the run's seed, the document's content and the number of the sample, so that the same document
+/// gets the same samples in every suite.
+fn sample_seed(seed: u64, doc_hash: &str, sample: usize) -> u64 {
+    let digest = sha256_hex(&format!("{seed}/{doc_hash}/{sample}"));
+    u64::from_str_radix(&digest[..16], 16).unwrap_or_default()
+}
+
 /// Builds the requests of a task from the evaluated rows and the rows of its few-shot split (empty where none are needed).
 ///
 /// # Errors
@@ -142,7 +224,6 @@ pub fn build(
         row,
         reason,
     };
-    let n_total = rows.len();
     let num_fewshot = spec.num_fewshot(options.num_fewshot);
     let fewshot_split = dataset.fewshot_split.as_deref().unwrap_or("(none)");
     let pool = if num_fewshot == 0 {
@@ -152,7 +233,7 @@ pub fn build(
     };
     let mut draw = ExampleDraw::new(spec.fewshot.sampler, num_fewshot, &pool, options.seed.unwrap_or(FEWSHOT_SEED));
     let prompts = Prompts::new(spec, options);
-    let selected = Selected::new(options.limit, n_total);
+    let selected = Selected::new(task, &rows, options).map_err(|(row, reason)| bad_row(&dataset.split, row, reason))?;
 
     let mut documents = Vec::new();
     for (doc_id, row) in rows.into_iter().enumerate().take(selected.needed) {
@@ -161,9 +242,13 @@ pub fn build(
         let doc_hash = sha256_hex(&document_json(&doc));
         documents.push((doc_id, doc, doc_hash, examples));
     }
-    if let Some(size) = selected.nested {
-        let hashes: Vec<String> = documents.iter().map(|(_, _, hash, _)| hash.clone()).collect();
-        let chosen = nested_subset(&hashes, size);
+    let hashes = || documents.iter().map(|(_, _, hash, _)| hash.clone()).collect::<Vec<String>>();
+    let chosen = match &selected.by_content {
+        Some(Choice::Nested(size)) => Some(nested_subset(&hashes(), *size)),
+        Some(Choice::Stratified { strata, one_in }) => Some(stratified_subset(&hashes(), strata, *one_in)),
+        None => None,
+    };
+    if let Some(chosen) = chosen {
         documents.retain(|(doc_id, ..)| chosen.binary_search(doc_id).is_ok());
     }
 
@@ -175,7 +260,7 @@ pub fn build(
             .into_iter()
             .map(|row| task.example(&pool[row]).map_err(|reason| bad_row(fewshot_split, row, reason)))
             .collect::<Result<Vec<_>, _>>()?;
-        let requests = prompts.requests(&item, &turns).map_err(|reason| BenchmarkError::Chat {
+        let requests = prompts.requests(&item, &turns, &doc_hash).map_err(|reason| BenchmarkError::Chat {
             task: spec.name.clone(),
             doc_id,
             reason: format!("{reason:#}"),
@@ -201,26 +286,47 @@ pub fn build(
         });
     }
     let chance = chances.iter().copied().collect::<Option<Vec<f64>>>().and_then(|chances| crate::statistics::mean(&chances));
-    Ok(Built { instances, n_total, num_fewshot, chance })
+    Ok(Built { instances, n_total: selected.n_total, num_fewshot, chance })
 }
 
-/// Which documents a limit selects.
+/// A choice by content.
+enum Choice {
+    Nested(usize),
+    Stratified { strata: Vec<String>, one_in: usize },
+}
+
+/// Which documents subset and limit select.
 struct Selected {
     /// Documents to read from the start.
     needed: usize,
-    /// Size of the nested subset among them.
-    nested: Option<usize>,
+    /// What is taken of these.
+    by_content: Option<Choice>,
+    /// Documents that the subset has.
+    n_total: usize,
 }
 
 impl Selected {
-    fn new(limit: Option<Limit>, total: usize) -> Self {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the number of documents times a share below 1")]
-        match limit {
-            None => Self { needed: total, nested: None },
-            Some(Limit::Count(count)) => Self { needed: count.min(total), nested: None },
-            Some(Limit::Fraction(share)) => Self { needed: ((total as f64 * share).ceil() as usize).min(total), nested: None },
-            Some(Limit::Nested(size)) => Self { needed: total, nested: Some(size) },
-        }
+    fn new(task: &dyn Task, rows: &[Document], options: &BuildOptions<'_>) -> Result<Self, (usize, String)> {
+        let limited = |total: usize| options.limit.map_or(total, |limit| limit.of(total));
+        let first = |total: usize| Self { needed: limited(total), by_content: None, n_total: total };
+        Ok(match options.subset {
+            None => first(rows.len()),
+            Some(Subset::First(size)) => first(size.min(rows.len())),
+            Some(Subset::Nested(size)) => {
+                let n_total = size.min(rows.len());
+                Self { needed: rows.len(), by_content: Some(Choice::Nested(limited(n_total))), n_total }
+            }
+            Some(Subset::Stratified { one_in }) => {
+                let stratum = |(row, document): (usize, &Document)| task.stratum(document).map_err(|reason| (row, reason));
+                let strata = rows.iter().enumerate().map(stratum).collect::<Result<Vec<String>, _>>()?;
+                let n_total = stratified_size(&strata, one_in);
+                if limited(n_total) < n_total {
+                    first(n_total)
+                } else {
+                    Self { needed: rows.len(), by_content: Some(Choice::Stratified { strata, one_in }), n_total }
+                }
+            }
+        })
     }
 }
 
@@ -239,6 +345,7 @@ struct Prompts<'a> {
     chat: Option<&'a ChatRenderer<'a>>,
     max_new_tokens: usize,
     generation_arguments: Arc<Value>,
+    seed: u64,
 }
 
 impl<'a> Prompts<'a> {
@@ -254,10 +361,11 @@ impl<'a> Prompts<'a> {
             arguments.extend(settings.logged.clone());
             Value::Object(arguments)
         });
-        Self { spec, chat: options.chat, max_new_tokens, generation_arguments: Arc::new(generation_arguments) }
+        let seed = options.seed.unwrap_or(FEWSHOT_SEED);
+        Self { spec, chat: options.chat, max_new_tokens, generation_arguments: Arc::new(generation_arguments), seed }
     }
 
-    fn requests(&self, item: &Item, examples: &[(String, String)]) -> anyhow::Result<Vec<Request>> {
+    fn requests(&self, item: &Item, examples: &[(String, String)], doc_hash: &str) -> anyhow::Result<Vec<Request>> {
         // A chat's answer starts a turn of its own, so no delimiter stands before it.
         let delimiter = if self.chat.is_some() { "" } else { self.spec.target_delimiter };
         let scored = |context: &str, continuation: String| {
@@ -274,12 +382,28 @@ impl<'a> Prompts<'a> {
                 .collect::<anyhow::Result<_>>()?,
             Item::Continuation { question, target } => vec![scored(&self.context(question, examples)?, target.clone())],
             Item::Text { text } => vec![Request::Rolling(text.clone())],
-            Item::Generation { question, .. } => vec![Request::Generation(GenerationRequest {
-                context: self.context(question, examples)?,
-                until: self.spec.generation.as_ref().map_or(&[][..], |settings| settings.until).iter().map(ToString::to_string).collect(),
-                max_new_tokens: self.max_new_tokens,
-                decoding: Decoding::Greedy,
-            })],
+            Item::Generation { question, .. } => {
+                let greedy = GenerationRequest {
+                    context: self.context(question, examples)?,
+                    until: self
+                        .spec
+                        .generation
+                        .as_ref()
+                        .map_or(&[][..], |settings| settings.until)
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect(),
+                    max_new_tokens: self.max_new_tokens,
+                    decoding: Decoding::Greedy,
+                };
+                let sampled = |sample: usize| {
+                    let seed = sample_seed(self.seed, doc_hash, sample);
+                    let decoding = Decoding::Sampled { temperature: SAMPLE_TEMPERATURE, top_p: SAMPLE_TOP_P, seed };
+                    Request::Generation(GenerationRequest { decoding, ..greedy.clone() })
+                };
+                let sampled: Vec<Request> = (0..self.spec.samples).map(sampled).collect();
+                std::iter::once(Request::Generation(greedy)).chain(sampled).collect()
+            }
         })
     }
 
@@ -427,20 +551,17 @@ mod tests {
     #[test]
     fn a_fraction_is_rounded_up() {
         let count = |limit| smoke("smoke_mmlu", &BuildOptions { limit: Some(limit), ..shots(0) }).unwrap().instances.len();
-        assert_eq!(
-            [Limit::Fraction(0.3), Limit::Fraction(0.01), Limit::Count(3), Limit::Count(99), Limit::Nested(5)].map(count),
-            [3, 1, 3, 8, 5]
-        );
+        assert_eq!([Limit::Fraction(0.3), Limit::Fraction(0.01), Limit::Count(3), Limit::Count(99)].map(count), [3, 1, 3, 8]);
     }
 
     proptest! {
         /// A limited run asks the same prompts as the whole run: the few-shot stream does not depend on the limit.
         #[test]
         fn a_limit_changes_no_prompt(size in 0usize..=6, nested in any::<bool>(), examples in 0usize..5, seed in 0u64..100) {
-            let limit = if nested { Limit::Nested(size) } else { Limit::Count(size) };
-            let options = |limit| BuildOptions { limit, seed: Some(seed), ..shots(examples) };
-            let whole = smoke("smoke_arc", &options(None)).unwrap();
-            let part = smoke("smoke_arc", &options(Some(limit))).unwrap();
+            let (subset, limit) = if nested { (Some(Subset::Nested(size)), None) } else { (None, Some(Limit::Count(size))) };
+            let options = |subset, limit| BuildOptions { subset, limit, seed: Some(seed), ..shots(examples) };
+            let whole = smoke("smoke_arc", &options(None, None)).unwrap();
+            let part = smoke("smoke_arc", &options(subset, limit)).unwrap();
             prop_assert_eq!(part.instances.len(), size);
             for instance in &part.instances {
                 prop_assert_eq!(&instance.prompt_hash, &whole.instances[instance.doc_id].prompt_hash);
@@ -455,5 +576,67 @@ mod tests {
             prop_assert!(inner.iter().all(|index| outer.contains(index)));
             prop_assert!(inner.is_sorted());
         }
+
+        /// Each stratum keeps its share, rounded up, of its own smallest hashes; so the choice of one document depends on its stratum alone.
+        #[test]
+        fn a_stratified_subset_keeps_the_shares(documents in prop::collection::vec(("[0-9a-f]{6}", 0usize..4), 0..60), one_in in 1usize..8) {
+            let (hashes, strata): (Vec<String>, Vec<String>) =
+                documents.iter().map(|(hash, stratum)| (hash.clone(), format!("s{stratum}"))).unzip();
+            let chosen = stratified_subset(&hashes, &strata, one_in);
+            prop_assert!(chosen.is_sorted());
+            prop_assert_eq!(chosen.len(), stratified_size(&strata, one_in));
+            for stratum in ["s0", "s1", "s2", "s3"] {
+                let members: Vec<usize> = (0..strata.len()).filter(|&index| strata[index] == stratum).collect();
+                let kept: Vec<usize> = chosen.iter().copied().filter(|&index| strata[index] == stratum).collect();
+                prop_assert_eq!(kept.len(), members.len().div_ceil(one_in));
+                let largest_kept = kept.iter().map(|&index| &hashes[index]).max();
+                let left = members.iter().filter(|index| !kept.contains(index)).map(|&index| &hashes[index]).min();
+                prop_assert!(left.is_none() || largest_kept.is_none() || largest_kept <= left);
+            }
+        }
+    }
+
+    /// A limit below the suite's choice takes the first documents, as the reference does; one above it takes the suite's choice.
+    #[test]
+    fn a_limit_of_a_stratified_subset_means_the_first_documents() {
+        let built = |limit| {
+            let subset = Some(Subset::Stratified { one_in: 3 });
+            smoke("smoke_arc", &BuildOptions { subset, limit, ..shots(0) }).unwrap()
+        };
+        let ids = |built: &Built| built.instances.iter().map(|instance| instance.doc_id).collect::<Vec<_>>();
+        let whole = built(None);
+        assert_eq!((whole.n_total, whole.instances.len()), (2, 2));
+        assert_eq!((built(Some(Limit::Count(1))).n_total, ids(&built(Some(Limit::Count(1))))), (2, vec![0]));
+        assert_eq!(ids(&built(Some(Limit::Count(50)))), ids(&whole));
+    }
+
+    /// Sampled answers come after the greedy one, which stays as it is; their seeds are fixed, and differ by document and sample.
+    #[test]
+    fn samples_stand_beside_the_greedy_answer() {
+        let rows = || builtin_rows("smoke_humaneval", "test").unwrap();
+        let plain = registry::task("smoke_humaneval").unwrap();
+        let task = plain.sampled(3).unwrap();
+        let options = BuildOptions { seed: Some(5), ..Default::default() };
+        let built = build(task.as_ref(), rows(), Vec::new(), &options).unwrap();
+        let greedy = build(plain.as_ref(), rows(), Vec::new(), &options).unwrap();
+        let mut seeds = std::collections::BTreeSet::new();
+        for (instance, alone) in built.instances.iter().zip(&greedy.instances) {
+            assert_eq!((instance.requests.len(), &instance.requests[0]), (4, &alone.requests[0]));
+            assert_eq!(instance.arguments()[0], alone.arguments()[0]);
+            for (request, arguments) in instance.requests[1..].iter().zip(instance.arguments().as_array().unwrap()[1..].iter()) {
+                let Request::Generation(GenerationRequest { decoding: Decoding::Sampled { temperature, top_p, seed }, .. }) = request
+                else {
+                    panic!("a sampled answer")
+                };
+                assert_eq!((*temperature, *top_p), (0.2, 0.95));
+                assert_eq!((&arguments[1]["do_sample"], &arguments[1]["seed"]), (&json!(true), &json!(seed)));
+                assert!(seeds.insert(*seed));
+            }
+        }
+        let again = build(task.as_ref(), rows(), Vec::new(), &options).unwrap();
+        assert!(again.instances.iter().zip(&built.instances).all(|(one, other)| one.requests == other.requests));
+        let keys: Vec<String> = task.spec().metrics.iter().map(super::super::MetricSpec::key).collect();
+        assert_eq!(keys, ["pass@1,create_test", "pass@1,sampled"]);
+        assert!(registry::task("gsm8k").unwrap().sampled(3).is_none());
     }
 }

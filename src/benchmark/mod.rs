@@ -16,6 +16,7 @@ mod build;
 mod error;
 mod fewshot;
 mod fields;
+pub mod long_context;
 pub mod python;
 pub mod registry;
 mod score;
@@ -25,9 +26,12 @@ pub mod suites;
 mod tasks;
 
 pub use aggregate::{Aggregate, aggregate, aggregate_group};
-pub use build::{BuildOptions, Built, ChatRenderer, Instance, Limit, Request, build, nested_subset, shortened_generation};
+pub use build::{
+    BuildOptions, Built, ChatRenderer, Instance, Limit, Request, SAMPLE_TEMPERATURE, SAMPLE_TOP_P, Subset, build, nested_subset,
+    shortened_generation, stratified_subset,
+};
 pub use error::BenchmarkError;
-pub use score::{DocumentScore, Flag, Metrics, Response, Scoring, Verdict, programs, score};
+pub use score::{DocumentScore, Flag, Metrics, PassAtK, Response, SAMPLED, Scoring, Verdict, programs, score};
 pub use smoke::builtin_rows;
 pub use spec::{
     Aggregation, Dataset, Fewshot, GenerationSettings, Group, Item, Location, MetricSpec, OutputKind, Sampler, ScoreRule, Task, TaskSpec,

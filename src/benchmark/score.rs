@@ -4,6 +4,7 @@ use super::fields::FieldResult;
 use super::{BenchmarkError, Document, Instance, Item, Request, Task};
 use crate::engine::{Generation, Loglikelihood, RollingLoglikelihood};
 use crate::sandbox::{self, Program};
+use crate::statistics;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -170,17 +171,38 @@ impl Scoring<'_> {
         Ok(metrics)
     }
 
-    /// 1 or 0 by the verdict on the document's program.
+    /// 1 or 0 by the verdict on the program of the first, greedy answer.
     ///
     /// # Errors
-    /// Where there is no verdict.
+    /// Where there is not one verdict for each answer.
     pub fn pass(&self) -> FieldResult<f64> {
         match self.verdicts {
-            [verdict] => Ok(truth(*verdict == Verdict::Passed)),
-            other => Err(format!("its program needs one verdict, but there are {}", other.len())),
+            [verdict, ..] if self.verdicts.len() == self.responses.len() => Ok(truth(*verdict == Verdict::Passed)),
+            other => Err(format!("its {} programs need one verdict each, but there are {}", self.responses.len(), other.len())),
         }
     }
+
+    /// pass@k over the sampled answers, which come after the greedy one, for every k of `names` that so many samples allow.
+    ///
+    /// # Errors
+    /// Where there is not one verdict for each answer.
+    pub fn sampled_passes(&self, names: &[PassAtK]) -> FieldResult<Metrics> {
+        self.pass()?;
+        let sampled = &self.verdicts[1..];
+        let passed = sampled.iter().filter(|verdict| **verdict == Verdict::Passed).count();
+        let metric = |&(k, name): &PassAtK| {
+            let [samples, passed, k] = [sampled.len(), passed, k].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+            statistics::pass_at_k(samples, passed, k).map(|value| (format!("{name},{SAMPLED}"), json!(value)))
+        };
+        Ok(names.iter().filter_map(metric).collect())
+    }
 }
+
+/// A number of tries and the name of its metric.
+pub type PassAtK = (usize, &'static str);
+
+/// Stands for the filter in the names of metrics of sampled answers.
+pub const SAMPLED: &str = "sampled";
 
 /// 1.0 or 0.0.
 pub(super) fn truth(condition: bool) -> f64 {
@@ -250,6 +272,13 @@ fn check_fit(task: &dyn Task, instance: &Instance, responses: &[Response]) -> Re
                 | (Request::Generation(_), Response::Text(_))
         )
     });
+    let is_number = |response: &Response| match response {
+        Response::Loglikelihood { value, .. } | Response::Rolling(value) => value.is_finite(),
+        Response::Text(_) => true,
+    };
+    if fits && !responses.iter().all(is_number) {
+        return Err(misfit(task, instance, "an answer is not a finite number, so it says nothing".to_owned()));
+    }
     if fits { Ok(()) } else { Err(misfit(task, instance, "an answer is of another kind than its request".to_owned())) }
 }
 
@@ -274,10 +303,11 @@ fn flags(task: &dyn Task, filtered: &Map<String, Value>, responses: &[Response],
     if first.and_then(Value::as_str) == Some(INVALID) {
         flags.push(Flag::ExtractionFailed);
     }
-    if responses.iter().any(|response| matches!(response, Response::Text(text) if text.trim().is_empty())) {
+    // Only the first answer is scored; others are samples beside it.
+    if responses.first().is_some_and(|response| matches!(response, Response::Text(text) if text.trim().is_empty())) {
         flags.push(Flag::EmptyGeneration);
     }
-    if verdicts.contains(&Verdict::TimedOut) {
+    if verdicts.first() == Some(&Verdict::TimedOut) {
         flags.push(Flag::TimedOut);
     }
     flags

@@ -1,11 +1,12 @@
 //! What a task is: plain data ([`TaskSpec`]) and the few functions that the data alone cannot say ([`Task`]).
 
 use super::fields::FieldResult;
-use super::score::{Metrics, Scoring};
+use super::score::{Metrics, PassAtK, SAMPLED, Scoring};
 use super::{BenchmarkError, Document, error};
 use crate::sandbox::Program;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// Where a task's rows are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,8 @@ pub enum Location {
     },
     /// Rows inside the program, written for this project: see [`super::builtin_rows`].
     BuiltIn,
+    /// Rows that are generated for each model's tokenizer and window: see [`super::long_context::documents`].
+    Generated,
 }
 
 /// Which rows a task reads.
@@ -47,6 +50,7 @@ impl Dataset {
         match &self.location {
             Location::Hub { repo, config } => format!("{repo} ({config})"),
             Location::BuiltIn => "the built-in rows".to_owned(),
+            Location::Generated => "the generated rows".to_owned(),
         }
     }
 }
@@ -180,6 +184,8 @@ pub struct TaskSpec {
     pub fewshot: Fewshot,
     /// For tasks that generate text.
     pub generation: Option<GenerationSettings>,
+    /// Sampled answers for each document besides the greedy one: see [`Task::sampled`].
+    pub samples: usize,
     /// Names of the filters that an answer goes through; `["none"]` where it is taken as it is.
     pub filters: &'static [&'static str],
     /// Every metric, in the reference's order.
@@ -203,11 +209,25 @@ impl TaskSpec {
             target_delimiter: " ",
             fewshot: Fewshot { default: 0, fixed: false, sampler: Sampler::Random },
             generation: None,
+            samples: 0,
             filters: &["none"],
             metrics: metrics.iter().map(|name| MetricSpec::mean(name)).collect(),
             primary: "acc,none",
             score_rule: ScoreRule::Percent,
         }
+    }
+
+    /// The same with sampled answers beside the greedy one, and the metrics `pass@k,sampled` for every k that so many samples allow.
+    pub(super) fn sampled(&self, samples: usize, names: &[PassAtK]) -> Self {
+        let mut spec = self.clone();
+        spec.samples = samples;
+        spec.metrics.extend(names.iter().filter(|(k, _)| *k <= samples).map(|&(_, name)| MetricSpec {
+            name,
+            filter: SAMPLED,
+            higher_is_better: true,
+            aggregation: Aggregation::Mean,
+        }));
+        spec
     }
 
     /// The metric that is ranked.
@@ -398,6 +418,25 @@ pub trait Task: Send + Sync {
     /// What is wrong with the document.
     fn program(&self, _document: &Document, _answer: &str) -> FieldResult<Option<Program>> {
         Ok(None)
+    }
+
+    /// The stratum of a row, for subsets that keep the shares of a data set's parts.
+    ///
+    /// # Errors
+    /// What is wrong with the row.
+    fn stratum(&self, _row: &Document) -> FieldResult<String> {
+        Ok(String::new())
+    }
+
+    /// The same task with `samples` sampled answers for each document besides the greedy one, and pass@k over them; `None` for tasks that
+    /// have no such form. The greedy answer, and the metric that is ranked, stay as they are.
+    fn sampled(&self, _samples: usize) -> Option<Arc<dyn Task>> {
+        None
+    }
+
+    /// What the document's sample line says besides (`details`); `None` for most tasks.
+    fn details(&self, _document: &Document) -> Option<Value> {
+        None
     }
 
     /// Every metric of one answered document.

@@ -1,6 +1,8 @@
 //! Suites: which tasks make up which pillar, how many examples they get, what they weigh.
 
+use super::build::Subset;
 use super::error::{BenchmarkError, close_names};
+use super::long_context;
 use super::registry::{self, Entry};
 
 /// A task or group within a pillar.
@@ -10,8 +12,8 @@ pub struct SuiteTask {
     pub name: &'static str,
     /// Few-shot examples.
     pub num_fewshot: usize,
-    /// At most this many documents of each leaf task, chosen by [`super::nested_subset`]; `None` is all.
-    pub documents: Option<usize>,
+    /// Which documents of each leaf task it takes; `None` is all.
+    pub documents: Option<Subset>,
 }
 
 /// A side of a model that gets a score of its own.
@@ -32,8 +34,13 @@ pub struct Suite {
     pub name: &'static str,
     /// Changes whenever a score may change.
     pub version: &'static str,
+    /// Earlier versions with the same pillars and weights but other documents: their runs are still read, and shown as stale.
+    pub former: &'static [&'static str],
     /// Whether its results may be ranked; `quick` and `smoke` are preliminary.
     pub ranked: bool,
+    /// The smaller suite whose documents this one asks first, so that a run of that suite can be extended to this one: every document that
+    /// it asks is asked here too.
+    pub extends: Option<&'static str>,
     /// The pillars of the aggregate.
     pub pillars: Vec<Pillar>,
     /// Tasks outside of every pillar.
@@ -55,6 +62,14 @@ const STANDARD: PillarTable = &[
 /// Documents of each leaf task in the quick suite; of each MMLU subject, fewer.
 const QUICK_DOCUMENTS: usize = 200;
 const QUICK_DOCUMENTS_OF_SUBJECT: usize = 20;
+/// Documents of each long-context task in the quick suite: of the first texts of each length.
+const QUICK_LONG_CONTEXT: usize = 60;
+
+/// BBQ has 58,492 documents, many of them alike; the standard suite takes a tenth of each category, context condition and question polarity.
+const BBQ: Subset = Subset::Stratified { one_in: 10 };
+
+/// Name under which the long-context tasks are asked for as if they were a pillar.
+pub const LONG_CONTEXT: &str = "long_context";
 
 /// No coding pillar: its tests need a Python to run, and the suite must work where only the program is installed. `smoke_humaneval` can be
 /// asked for by name.
@@ -75,17 +90,37 @@ impl Suite {
     /// [`BenchmarkError::UnknownSuite`] with the names there are.
     pub fn named(name: &str) -> Result<Self, BenchmarkError> {
         let all = |_: &str| None;
+        let full = |task: &str| (task == "bbq").then_some(BBQ);
         let few = |task: &str| {
             let is_group = matches!(registry::entry(task), Ok(Entry::Group(_)));
-            Some(if is_group { QUICK_DOCUMENTS_OF_SUBJECT } else { QUICK_DOCUMENTS })
+            Some(Subset::Nested(if is_group { QUICK_DOCUMENTS_OF_SUBJECT } else { QUICK_DOCUMENTS }))
         };
+        let long_context = |documents| long_context::TASKS.map(|name| SuiteTask { name, num_fewshot: 0, documents }).into();
         match name {
-            "standard" => Ok(Self { name: "standard", version: "1", ranked: true, pillars: pillars(STANDARD, all), informational: vec![] }),
-            "quick" => Ok(Self { name: "quick", version: "1", ranked: false, pillars: pillars(STANDARD, few), informational: vec![] }),
+            "standard" => Ok(Self {
+                name: "standard",
+                version: "2",
+                former: &["1"],
+                ranked: true,
+                extends: Some("quick"),
+                pillars: pillars(STANDARD, full),
+                informational: long_context(None),
+            }),
+            "quick" => Ok(Self {
+                name: "quick",
+                version: "2",
+                former: &["1"],
+                ranked: false,
+                extends: None,
+                pillars: pillars(STANDARD, few),
+                informational: long_context(Some(Subset::First(QUICK_LONG_CONTEXT))),
+            }),
             "smoke" => Ok(Self {
                 name: "smoke",
                 version: "1",
+                former: &[],
                 ranked: false,
+                extends: None,
                 pillars: pillars(SMOKE, all),
                 informational: ["smoke_lambada", "smoke_wikitext"].map(|name| SuiteTask { name, num_fewshot: 0, documents: None }).into(),
             }),
@@ -107,8 +142,21 @@ impl Suite {
         self.pillars.iter().find(|pillar| pillar.name == name).ok_or_else(|| BenchmarkError::UnknownSuite {
             kind: "pillar",
             name: name.to_owned(),
-            close: self.pillars.iter().map(|pillar| pillar.name.to_owned()).collect(),
+            close: {
+                let has_long_context = self.informational.iter().any(|task| long_context::TASKS.contains(&task.name));
+                let names = self.pillars.iter().map(|pillar| pillar.name).chain(has_long_context.then_some(LONG_CONTEXT));
+                names.map(str::to_owned).collect()
+            },
         })
+    }
+
+    /// The tasks of a pillar, or of `long_context`, which is none but is asked for in the same way.
+    ///
+    /// # Errors
+    /// As [`Suite::pillar`]; a suite without long-context tasks does not know that name.
+    pub fn tasks_of(&self, name: &str) -> Result<Vec<&SuiteTask>, BenchmarkError> {
+        let long: Vec<&SuiteTask> = self.informational.iter().filter(|task| long_context::TASKS.contains(&task.name)).collect();
+        if name == LONG_CONTEXT && !long.is_empty() { Ok(long) } else { Ok(self.pillar(name)?.tasks.iter().collect()) }
     }
 
     /// All tasks: those of the pillars in order, then the informational ones.
@@ -117,7 +165,7 @@ impl Suite {
     }
 }
 
-fn pillars(table: PillarTable, documents: impl Fn(&str) -> Option<usize>) -> Vec<Pillar> {
+fn pillars(table: PillarTable, documents: impl Fn(&str) -> Option<Subset>) -> Vec<Pillar> {
     table
         .iter()
         .map(|&(name, weight, tasks)| {
@@ -148,6 +196,6 @@ mod tests {
     fn a_slip_in_a_suite_or_pillar_is_answered() {
         assert_eq!(Suite::named("qick").unwrap_err().to_string(), "unknown suite `qick`; did you mean quick?");
         let error = Suite::named("standard").unwrap().pillar("maths").unwrap_err();
-        assert_eq!(error.to_string(), "unknown pillar `maths`; did you mean reasoning, coding, math, language, safety?");
+        assert_eq!(error.to_string(), "unknown pillar `maths`; did you mean reasoning, coding, math, language, safety, long_context?");
     }
 }

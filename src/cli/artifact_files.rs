@@ -127,8 +127,10 @@ pub(crate) fn submitted(submission: &Submission) -> Submitted {
     }
 }
 
-/// Pillars of a suite by name; `None` where this program does not have the suite in this version (`None`: in whatever version).
+/// Pillars of a suite by name; `None` where this program knows no such version of the suite (`None`: in whatever version).
 pub(crate) fn pillars_of(name: &str, version: Option<&str>) -> Option<Vec<PillarSpec>> {
-    let suite = Suite::named(name).ok().filter(|suite| version.is_none_or(|version| version == suite.version))?;
+    let suite = Suite::named(name)
+        .ok()
+        .filter(|suite| version.is_none_or(|version| version == suite.version || suite.former.contains(&version)))?;
     Some(pillar_specs(&suite))
 }

@@ -92,6 +92,8 @@ fn choice() -> Choice {
         dtype: DType::F32,
         seed: 1234,
         resume: false,
+        extend: None,
+        coding_samples: None,
         apply_chat_template: false,
     }
 }

@@ -112,7 +112,7 @@ fn expected_metrics(
         // The right option is in the row.
         "winogrande" => return Expected::OneOf("acc,none", right_or_wrong()),
         "truthfulqa_mc2" => return Expected::OneOf("acc,none", shares(responses)),
-        "bbq" => {
+        "bbq" | "bbq_full" => {
             // A gold answer from 2 on stands for all ways to say that it cannot be known.
             let (Some(best), Some(gold)) = (best(responses), line.target.as_u64()) else { return Expected::Unknown };
             let right = if gold >= 2 { best >= 2 } else { best as u64 == gold };
@@ -152,9 +152,9 @@ fn item(output: OutputKind, line: &SampleLine, delimiter: &str) -> Option<Item> 
     })
 }
 
-/// Verdicts of a coding task's programs, where the line has them: `details.verdicts`, each a word or an object with `verdict`.
+/// Verdicts of a coding task's programs, where the line has them: `details.programs`, each with its `verdict`.
 fn verdicts(line: &SampleLine) -> Vec<Verdict> {
-    let list = line.details.as_ref().and_then(|details| details.get("verdicts")).and_then(Value::as_array);
+    let list = line.details.as_ref().and_then(|details| details.get("programs")).and_then(Value::as_array);
     let read = |entry: &Value| serde_json::from_value(entry.get("verdict").unwrap_or(entry).clone()).ok();
     list.and_then(|list| list.iter().map(read).collect()).unwrap_or_default()
 }

@@ -65,6 +65,14 @@ pub(crate) struct Choice {
     /// Go on with an unfinished run.
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Take over the answers of this finished run folder where model, engine, task and question are the same. Runs in the same output
+    /// folder are found without it: `--suite quick` first and `--suite standard` later asks nothing twice.
+    #[arg(long, value_name = "RUN_DIR")]
+    pub(crate) extend: Option<PathBuf>,
+    /// Also draw N sampled programs for each problem of humaneval and mbpp (temperature 0.2, top-p 0.95, fixed seeds), for pass@k. The
+    /// ranked metric stays the greedy pass@1.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) coding_samples: Option<u32>,
     /// Prompts as conversations, by the model's chat template: a separate, linked row, never a replacement.
     #[arg(long)]
     pub(crate) apply_chat_template: bool,
@@ -81,6 +89,8 @@ impl Choice {
             seed: self.seed,
             apply_chat_template: self.apply_chat_template,
             resume: self.resume,
+            coding_samples: self.coding_samples.map(|samples| samples as usize),
+            extend: self.extend.clone(),
         }
     }
 }

@@ -5,8 +5,8 @@ use super::rescore::{close, rescore};
 use super::sign::AllowedSigners;
 use super::{InvalidInput, Outcome, UsageError};
 use crate::benchmark::registry::{self, Entry};
-use crate::benchmark::{DocumentScore, Task, TaskSpec};
-use crate::evaluation::{group_record, leaf_record};
+use crate::benchmark::{DocumentScore, Task, TaskSpec, long_context};
+use crate::evaluation::{group_record, leaf_record, read_samples, task_of_run};
 use crate::leaderboard::audit::{Difference, audit_run, differences};
 use crate::leaderboard::registry::Entry as ModelEntry;
 use crate::leaderboard::run::{GroupRecord, Metric, Run, SampleFile, SampleLine, TaskRecord, TaskStatus};
@@ -177,7 +177,34 @@ fn verify_run(stored: &StoredRun, verification: &mut Verification) -> anyhow::Re
     for (name, task) in &run.tasks {
         verification.say(path, task_differences(run, name, task, &scores));
     }
+    verification.say(path, long_context_differences(stored));
     Ok(())
+}
+
+/// Where the long-context grids do not follow from the samples.
+fn long_context_differences(stored: &StoredRun) -> Vec<Difference> {
+    let run = &stored.run;
+    let Some(grids) = &run.informational.long_context else { return Vec::new() };
+    let window = run.environment.details.get("max_length").and_then(|window| window.parse::<usize>().ok());
+    let files = run.samples.iter().filter(|file| long_context::TASKS.contains(&file.task.as_str()));
+    let read = |file: &SampleFile| read_samples(&stored.folder().join(&file.file)).ok().map(|lines| (file.task.clone(), lines));
+    // A file that cannot be read has been reported where the files are checked.
+    let (Some(window), Some(files)) = (window, files.map(read).collect::<Option<Vec<_>>>()) else { return Vec::new() };
+    let tasks: Vec<&str> =
+        if files.is_empty() { long_context::TASKS.to_vec() } else { files.iter().map(|(task, _)| task.as_str()).collect() };
+    let lines = files.iter().flat_map(|(task, lines)| lines.iter().map(move |line| (task.as_str(), line.details.as_ref(), &line.metrics)));
+    let expected = long_context::summary(&tasks, lines, window).and_then(|expected| serde_json::to_value(expected).ok());
+    match expected {
+        Some(expected) if files.is_empty() => {
+            // Nothing was asked, so every length has its reason; which tasks were asked for is not in the samples.
+            let known = |kind: &String| expected["grids"].get(kind) == grids["grids"].get(kind);
+            let kinds: Vec<&String> = grids["grids"].as_object().into_iter().flat_map(|grids| grids.keys()).collect();
+            let is_wrong = kinds.is_empty() || !kinds.into_iter().all(known);
+            is_wrong.then(|| Difference::new("/informational/long_context", "does not follow from the samples")).into_iter().collect()
+        }
+        Some(expected) => differences("/informational/long_context", &expected, grids),
+        None => vec![Difference::new("/informational/long_context", "is there without a task that gives it")],
+    }
 }
 
 fn schema_differences(stored: &StoredRun) -> anyhow::Result<Vec<Difference>> {
@@ -250,7 +277,7 @@ fn verify_samples(
     if sha256 != sample.sha256 {
         verification.say(&stored.path, [at("/sha256", format!("is {}, the file has {sha256}", sample.sha256))]);
     }
-    let Ok(task) = registry::task(&sample.task) else {
+    let Some(task) = task_of_run(&stored.run, &sample.task) else {
         verification.say(&stored.path, [at("/task", format!("{} is not a task of this program", sample.task))]);
         return Ok(None);
     };
@@ -320,7 +347,10 @@ fn task_differences(run: &Run, name: &str, task: &TaskRecord, scores: &BTreeMap<
     let pointer = format!("/tasks/{name}");
     match registry::entry(name) {
         Err(_) => vec![Difference::new(pointer, "is not a task of this program")],
-        Ok(Entry::Task(entry)) => leaf_differences(&pointer, entry.spec(), task, scores.get(name)),
+        Ok(Entry::Task(entry)) => {
+            let asked = task_of_run(run, name).unwrap_or_else(|| std::sync::Arc::clone(entry));
+            leaf_differences(&pointer, asked.spec(), task, scores.get(name))
+        }
         Ok(Entry::Group(group)) => {
             let mut found = Vec::new();
             for member in &group.members {
@@ -392,6 +422,12 @@ fn compare_records(pointer: &str, expected: &TaskRecord, actual: &TaskRecord, fo
     if expected.primary_metric != actual.primary_metric {
         let message = format!("is {}, the task ranks {}", actual.primary_metric, expected.primary_metric);
         found.push(Difference::new(format!("{pointer}/primary_metric"), message));
+    }
+    if !actual.measures.is_empty() && expected.measures != actual.measures {
+        found.push(Difference::new(format!("{pointer}/measures"), "is not what this task measures"));
+    }
+    if !actual.higher_is_better.is_empty() && expected.higher_is_better != actual.higher_is_better {
+        found.push(Difference::new(format!("{pointer}/higher_is_better"), "is not the direction of the task's metrics"));
     }
     compare_metrics(&format!("{pointer}/metrics"), &expected.metrics, &actual.metrics, found);
     let mut number = |field: &str, expected: Option<f64>, actual: Option<f64>| {

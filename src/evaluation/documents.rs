@@ -1,6 +1,6 @@
 //! Where a task's rows come from: the hub's Parquet files, or the rows built into the program.
 
-use crate::benchmark::{Document, Location, TaskSpec, builtin_rows};
+use crate::benchmark::{Document, Location, TaskSpec, builtin_rows, long_context};
 use crate::hub::Hub;
 use crate::leaderboard::canonical;
 use crate::leaderboard::run::DatasetRecord;
@@ -59,6 +59,7 @@ impl DocumentSource for HubDocuments<'_> {
         match &spec.dataset.location {
             Location::Hub { repo, config } => self.commit(repo, config, &spec.dataset.split),
             Location::BuiltIn => builtin_revision(spec),
+            Location::Generated => long_context::digest(&spec.name),
         }
     }
 
@@ -70,6 +71,7 @@ impl DocumentSource for HubDocuments<'_> {
                 (found.rows, repo.clone(), Some(config.clone()))
             }
             Location::BuiltIn => (builtin(spec, split)?, "builtin".to_owned(), None),
+            Location::Generated => anyhow::bail!("the rows of {} are generated for a model, not read", spec.name),
         };
         let dataset = DatasetRecord { repo, config, split: split.to_owned(), revision };
         Ok(Rows { rows, dataset })

@@ -1,14 +1,19 @@
 //! One leaf task: its documents asked, answered (or taken from the journal), scored and checked.
 
-use super::documents::DocumentSource;
+use super::documents::{DocumentSource, Rows};
 use super::journal::Journal;
 use super::progress::TaskProgress;
 use super::{Control, RunError};
-use crate::benchmark::{self, BuildOptions, Built, DocumentScore, Instance, Limit, Request, Response, Task, Verdict};
-use crate::engine::{EngineError, Generation, GenerationRequest, LanguageModel, LoglikelihoodRequest, Sink, Usage};
+use crate::benchmark::{
+    self, BuildOptions, Built, DocumentScore, Instance, Location, Request, Response, Subset, Task, TaskSpec, Verdict, long_context,
+};
+use crate::engine::{
+    ChatMessage, EngineError, Finish, Generation, GenerationRequest, LanguageModel, Loglikelihood, LoglikelihoodRequest,
+    RollingLoglikelihood, Sink, Usage,
+};
 use crate::leaderboard::run::{DatasetRecord, SampleLine, SelfCheck};
 use crate::sandbox::Program;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,7 +37,93 @@ pub(crate) struct AnsweredLeaf {
     pub(crate) self_check: SelfCheck,
     /// Where the run departs from the task's definition.
     pub(crate) deviations: Vec<String>,
+    /// How generated answers came about, by document; empty for other tasks.
+    pub(crate) generations: Vec<Vec<GenerationFacts>>,
 }
+
+/// What a sample line says about a generated answer besides its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GenerationFacts {
+    /// Why it ended.
+    finish: Finish,
+    /// Tokens that were written, a final end-of-sequence token included.
+    tokens: u64,
+    /// The prompt lost tokens on its left.
+    truncated: bool,
+    /// As in [`Generation`].
+    tokens_nominal: u64,
+    /// As in [`Generation`].
+    tokens_computed: u64,
+}
+
+impl From<&Generation> for GenerationFacts {
+    fn from(answer: &Generation) -> Self {
+        Self {
+            finish: answer.finish,
+            tokens: answer.token_ids.len() as u64,
+            truncated: answer.truncated,
+            tokens_nominal: answer.tokens_nominal,
+            tokens_computed: answer.tokens_computed,
+        }
+    }
+}
+
+/// An answer that can be made again from the sample line of an earlier run.
+trait FromSample: Sized {
+    /// `None` where the line does not hold all of it.
+    fn from_sample(response: &Response, facts: Option<&GenerationFacts>) -> Option<Self>;
+}
+
+impl FromSample for Loglikelihood {
+    /// Whether tokens were lost is counted when the requests are planned, so it need not be known here.
+    fn from_sample(response: &Response, _facts: Option<&GenerationFacts>) -> Option<Self> {
+        let Response::Loglikelihood { value, is_greedy } = *response else { return None };
+        Some(Self { value, is_greedy, truncated: false })
+    }
+}
+
+impl FromSample for RollingLoglikelihood {
+    /// The number of tokens is not in the line.
+    fn from_sample(_response: &Response, _facts: Option<&GenerationFacts>) -> Option<Self> {
+        None
+    }
+}
+
+impl FromSample for Generation {
+    /// The token ids are not in the line, and nothing asks for them after the answer.
+    fn from_sample(response: &Response, facts: Option<&GenerationFacts>) -> Option<Self> {
+        let (Response::Text(text), Some(facts)) = (response, facts) else { return None };
+        Some(Self {
+            text: text.clone(),
+            token_ids: vec![0; usize::try_from(facts.tokens).ok()?],
+            finish: facts.finish,
+            truncated: facts.truncated,
+            tokens_nominal: facts.tokens_nominal,
+            tokens_computed: facts.tokens_computed,
+        })
+    }
+}
+
+/// The answers of one document in an earlier run.
+pub(crate) struct EarlierAnswers {
+    prompt_hash: String,
+    arguments: Vec<serde_json::Value>,
+    responses: Vec<Response>,
+    generations: Vec<GenerationFacts>,
+}
+
+impl EarlierAnswers {
+    /// Document hash and answers of a sample line; `None` where its answers cannot be read.
+    pub(crate) fn read(line: SampleLine) -> Option<(String, Self)> {
+        let responses = line.resps.iter().map(Response::from_json).collect::<Option<_>>()?;
+        let generations = line.details.as_ref().and_then(|details| details.get(GENERATIONS));
+        let generations = generations.and_then(|list| Vec::deserialize(list).ok()).unwrap_or_default();
+        Some((line.doc_hash, Self { prompt_hash: line.prompt_hash, arguments: line.arguments, responses, generations }))
+    }
+}
+
+/// Name of [`GenerationFacts`] in a sample line's details.
+const GENERATIONS: &str = "generations";
 
 /// What does not change from task to task within a run.
 pub(crate) struct LeafContext<'a> {
@@ -40,8 +131,13 @@ pub(crate) struct LeafContext<'a> {
     pub(crate) options: &'a super::RunOptions,
     /// Few-shot examples; `None` is the task's own number.
     pub(crate) num_fewshot: Option<usize>,
-    /// Which documents.
-    pub(crate) limit: Option<Limit>,
+    /// Which documents the suite takes.
+    pub(crate) subset: Option<Subset>,
+    /// Which of these a smaller suite takes: they are asked first, in a plan of their own, so that their answers are bit for bit those of a
+    /// run of that suite.
+    pub(crate) first: Option<Subset>,
+    /// What earlier runs answered, by document hash.
+    pub(crate) earlier: &'a BTreeMap<String, EarlierAnswers>,
     /// Folder of journals.
     pub(crate) unfinished: &'a Path,
     /// The run's id: seeds the choice of requests for the self-check.
@@ -63,7 +159,10 @@ pub(crate) fn answer(
     context: &LeafContext<'_>,
 ) -> Result<AnsweredLeaf, RunError> {
     let spec = task.spec();
-    let rows = source.rows(spec, &spec.dataset.split).map_err(RunError::task)?;
+    let rows = match spec.dataset.location {
+        Location::Generated => generated_rows(spec, model, source, context.options).map_err(RunError::task)?,
+        _ => source.rows(spec, &spec.dataset.split).map_err(RunError::task)?,
+    };
     let fewshot_rows = match &spec.dataset.fewshot_split {
         Some(split) if spec.num_fewshot(context.num_fewshot) > 0 => source.rows(spec, split).map_err(RunError::task)?.rows,
         _ => Vec::new(),
@@ -71,11 +170,12 @@ pub(crate) fn answer(
     let dataset = rows.dataset;
     let shortened = benchmark::shortened_generation(spec, model.max_length());
     let built = {
-        let renderer = |messages: &[crate::engine::ChatMessage]| Ok(model.render_chat(messages, true)?);
+        let renderer = |messages: &[ChatMessage]| Ok(model.render_chat(messages, true)?);
         let options = BuildOptions {
             num_fewshot: context.num_fewshot,
             seed: Some(context.options.seed),
-            limit: context.limit,
+            subset: context.subset,
+            limit: context.options.limit,
             max_gen_toks: shortened,
             chat: if context.options.apply_chat_template { Some(&renderer) } else { None },
         };
@@ -93,9 +193,33 @@ pub(crate) fn answer(
     let deviations = shorter_answers.into_iter().chain(left_out).collect();
     let mut asker = Asker::new(task, &built, context)?;
     let (usage, self_check) = asker.ask(model)?;
+    let generations = asker.generations_by_document();
     let responses = asker.responses();
-    Ok(AnsweredLeaf { built, responses, dataset, usage, self_check, deviations })
+    Ok(AnsweredLeaf { built, responses, dataset, usage, self_check, deviations, generations })
 }
+
+/// Rows that are written for this model: its tokenizer says how long a prompt is, its window how long it may be.
+fn generated_rows(
+    spec: &TaskSpec,
+    model: &dyn LanguageModel,
+    source: &mut dyn DocumentSource,
+    options: &super::RunOptions,
+) -> anyhow::Result<Rows> {
+    let count = |prompt: &str| -> anyhow::Result<usize> {
+        if !options.apply_chat_template {
+            return Ok(model.prompt_tokens(prompt)?);
+        }
+        let message = ChatMessage { role: "user".to_owned(), content: prompt.to_owned() };
+        Ok(model.prompt_tokens(&model.render_chat(&[message], true)?)?)
+    };
+    let rows = long_context::documents(&spec.name, options.seed, model.max_length(), &count)?;
+    let revision = source.revision(spec)?;
+    let dataset = DatasetRecord { repo: GENERATED.to_owned(), config: None, split: spec.dataset.split.clone(), revision };
+    Ok(Rows { rows, dataset })
+}
+
+/// What stands for the repository of generated rows.
+pub(super) const GENERATED: &str = "generated";
 
 /// Requests of all documents in one list, and the way back from a request to its document.
 struct Asker<'a> {
@@ -105,6 +229,10 @@ struct Asker<'a> {
     /// Document of each request.
     document_of: Vec<usize>,
     responses: Vec<Vec<Option<Response>>>,
+    /// How generated answers came about, by request.
+    generations: Vec<GenerationFacts>,
+    /// Requests that are planned together, in the order in which they are asked.
+    stages: Vec<Vec<usize>>,
     /// Sum and number of the documents' primary metric so far.
     running: (f64, usize),
 }
@@ -116,7 +244,23 @@ impl<'a> Asker<'a> {
         let responses = built.instances.iter().map(|instance| vec![None; instance.requests.len()]).collect();
         std::fs::create_dir_all(context.unfinished)
             .map_err(|error| RunError::Stopped(anyhow::anyhow!("cannot create the folder {}: {error}", context.unfinished.display())))?;
-        Ok(Self { task, built, context, document_of, responses, running: (0.0, 0) })
+        let stages = stages(built, context, &document_of);
+        Ok(Self { task, built, context, document_of, responses, generations: Vec::new(), stages, running: (0.0, 0) })
+    }
+
+    /// What an earlier run answered to the same request about the same document.
+    fn answered_earlier<A: FromSample>(&self, request: usize) -> Option<A> {
+        let document = self.document_of[request];
+        let place = request - self.document_of.partition_point(|&other| other < document);
+        let instance = &self.built.instances[document];
+        let earlier = self.context.earlier.get(&instance.doc_hash)?;
+        let is_same = earlier.prompt_hash == instance.prompt_hash && instance.arguments().as_array() == Some(&earlier.arguments);
+        A::from_sample(earlier.responses.get(place).filter(|_| is_same)?, earlier.generations.get(place))
+    }
+
+    fn generations_by_document(&mut self) -> Vec<Vec<GenerationFacts>> {
+        let mut facts = std::mem::take(&mut self.generations).into_iter();
+        self.built.instances.iter().map(|instance| facts.by_ref().take(instance.requests.len()).collect()).collect()
     }
 
     fn requests(&self) -> impl Iterator<Item = &'a Request> + use<'a> {
@@ -137,7 +281,7 @@ impl<'a> Asker<'a> {
             .requests()
             .filter_map(|request| if let Request::Loglikelihood(request) = request { Some(request.clone()) } else { None })
             .collect();
-        let (answers, usage) = self.ask_all(&requests, |answered, sink| model.loglikelihood(&requests, answered, sink))?;
+        let (answers, usage) = self.ask_all(&requests, |requests, answered, sink| model.loglikelihood(requests, answered, sink))?;
         let check = self.self_check(requests.len(), |index| {
             let (alone, cost) = model.loglikelihood_alone(&requests[index])?;
             let delta = (alone.value - answers[index].value).abs();
@@ -149,7 +293,7 @@ impl<'a> Asker<'a> {
     fn ask_rolling(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, SelfCheck), RunError> {
         let texts: Vec<String> =
             self.requests().filter_map(|request| if let Request::Rolling(text) = request { Some(text.clone()) } else { None }).collect();
-        let (answers, usage) = self.ask_all(&texts, |answered, sink| model.loglikelihood_rolling(&texts, answered, sink))?;
+        let (answers, usage) = self.ask_all(&texts, |texts, answered, sink| model.loglikelihood_rolling(texts, answered, sink))?;
         let check = self.self_check(texts.len(), |index| {
             let (alone, cost) = model.loglikelihood_rolling_alone(&texts[index])?;
             let delta = (alone.value - answers[index].value).abs() / answers[index].tokens.max(1) as f64;
@@ -163,27 +307,35 @@ impl<'a> Asker<'a> {
             .requests()
             .filter_map(|request| if let Request::Generation(request) = request { Some(request.clone()) } else { None })
             .collect();
-        let (answers, usage) = self.ask_all(&requests, |answered, sink| model.generate_until(&requests, answered, sink))?;
+        let (answers, usage) = self.ask_all(&requests, |requests, answered, sink| model.generate_until(requests, answered, sink))?;
+        self.generations = answers.iter().map(GenerationFacts::from).collect();
         let usage = Usage { seconds: usage.seconds, tokens_recomputed: usage.tokens_recomputed, ..cost_of(&answers) };
         let check = self.self_check(requests.len(), |index| {
             let (alone, cost) = model.generate_alone(&requests[index])?;
-            Ok(Checked { delta: 0.0, flipped: alone.token_ids != answers[index].token_ids, cost })
+            Ok(Checked { delta: 0.0, flipped: alone.text != answers[index].text, cost })
         })?;
         Ok((usage, check))
     }
 
     /// Answers from the journal and from the model, in the order of the requests.
-    fn ask_all<R: Serialize, A>(
+    fn ask_all<R, A>(
         &mut self,
         requests: &[R],
-        ask: impl FnOnce(&[bool], &mut Sink<'_, A>) -> Result<Usage, EngineError>,
+        mut ask: impl FnMut(&[R], &[bool], &mut Sink<'_, A>) -> Result<Usage, EngineError>,
     ) -> Result<(Vec<A>, Usage), RunError>
     where
-        A: Clone + Serialize + DeserializeOwned + Into<Response>,
+        R: Clone + Serialize,
+        A: Clone + Serialize + DeserializeOwned + FromSample + Into<Response>,
     {
         let name = &self.task.spec().name;
         let path = self.context.unfinished.join(super::run::journal_name(name));
         let (mut journal, mut answers) = Journal::<A>::open(&path, &digest_of(requests), requests.len()).map_err(RunError::Stopped)?;
+        for (index, slot) in answers.iter_mut().enumerate().filter(|(_, slot)| slot.is_none()) {
+            if let Some(answer) = self.answered_earlier::<A>(index) {
+                journal.push(index, &answer).map_err(RunError::Stopped)?;
+                *slot = Some(answer);
+            }
+        }
         let answered: Vec<bool> = answers.iter().map(Option::is_some).collect();
         for (index, answer) in answers.iter().enumerate() {
             if let Some(answer) = answer {
@@ -193,15 +345,21 @@ impl<'a> Asker<'a> {
         let mut done = answered.iter().filter(|&&answered| answered).count();
         let mut progress = TaskProgress::start(name, requests.len(), done, self.context.control.verbosity);
         progress.update(done, self.running_score());
-        let usage = ask(&answered, &mut |index, answer: A| {
-            self.context.control.check()?;
-            journal.push(index, &answer)?;
-            self.take(index, answer.clone().into());
-            answers[index] = Some(answer);
-            done += 1;
-            progress.update(done, self.running_score());
-            Ok(())
-        })?;
+        let mut usage = Usage::default();
+        for stage in self.stages.clone() {
+            let of_stage: Vec<R> = stage.iter().map(|&index| requests[index].clone()).collect();
+            let answered_of_stage: Vec<bool> = stage.iter().map(|&index| answered[index]).collect();
+            usage.add(&ask(&of_stage, &answered_of_stage, &mut |place, answer: A| {
+                let index = stage[place];
+                self.context.control.check()?;
+                journal.push(index, &answer)?;
+                self.take(index, answer.clone().into());
+                answers[index] = Some(answer);
+                done += 1;
+                progress.update(done, self.running_score());
+                Ok(())
+            })?);
+        }
         journal.sync().map_err(RunError::Stopped)?;
         let summary =
             self.running_score().map_or_else(|| "answered".to_owned(), |score| format!("{} {score:.4}", self.task.spec().primary));
@@ -262,6 +420,23 @@ impl<'a> Asker<'a> {
     }
 }
 
+/// The requests about the documents that a smaller suite takes, then the others. Without a smaller suite, or where a limit takes another
+/// choice of documents, all together.
+fn stages(built: &Built, context: &LeafContext<'_>, document_of: &[usize]) -> Vec<Vec<usize>> {
+    let all = || (0..document_of.len()).collect();
+    let early: Vec<usize> = match context.first {
+        Some(Subset::First(size)) => (0..size.min(built.instances.len())).collect(),
+        Some(Subset::Nested(size)) => {
+            let hashes: Vec<String> = built.instances.iter().map(|instance| instance.doc_hash.clone()).collect();
+            benchmark::nested_subset(&hashes, size)
+        }
+        Some(Subset::Stratified { .. }) | None => return vec![all()],
+    };
+    let (first, rest): (Vec<usize>, Vec<usize>) =
+        (0..document_of.len()).partition(|&request| early.binary_search(&document_of[request]).is_ok());
+    [first, rest].into_iter().filter(|stage| !stage.is_empty()).collect()
+}
+
 /// What generations cost, those of an interrupted run included.
 fn cost_of(answers: &[Generation]) -> Usage {
     let mut usage = Usage::default();
@@ -303,12 +478,13 @@ pub(crate) struct Executed {
 
 /// The lines of the sample file.
 pub(crate) fn sample_lines<'a>(
-    instances: &'a [Instance],
-    responses: &'a [Vec<Response>],
+    task: &'a dyn Task,
+    answered: &'a AnsweredLeaf,
     scores: &'a [DocumentScore],
     executed: &'a [Vec<Executed>],
 ) -> impl Iterator<Item = SampleLine> + 'a {
-    instances.iter().zip(responses).zip(scores.iter().zip(executed)).map(|((instance, responses), (score, executed))| SampleLine {
+    let documents = answered.built.instances.iter().zip(&answered.responses);
+    documents.zip(scores.iter().zip(executed)).enumerate().map(|(index, ((instance, responses), (score, executed)))| SampleLine {
         doc_id: instance.doc_id as u64,
         doc_hash: instance.doc_hash.clone(),
         prompt_hash: instance.prompt_hash.clone(),
@@ -318,8 +494,28 @@ pub(crate) fn sample_lines<'a>(
         resps: responses.iter().map(Response::to_json).collect(),
         filtered_resps: ordered(&score.filtered_resps),
         metrics: ordered(&score.metrics),
-        details: (!executed.is_empty()).then(|| serde_json::json!({ "programs": executed })),
+        details: details(task, instance, answered.generations.get(index), executed),
     })
+}
+
+/// What the task says, how generated answers came about, and what programs did; `None` for most tasks.
+fn details(
+    task: &dyn Task,
+    instance: &Instance,
+    generations: Option<&Vec<GenerationFacts>>,
+    executed: &[Executed],
+) -> Option<serde_json::Value> {
+    let mut details = match task.details(&instance.doc) {
+        Some(serde_json::Value::Object(details)) => details,
+        _ => serde_json::Map::new(),
+    };
+    if let Some(generations) = generations.filter(|generations| !generations.is_empty()) {
+        details.insert(GENERATIONS.to_owned(), serde_json::json!(generations));
+    }
+    if !executed.is_empty() {
+        details.insert("programs".to_owned(), serde_json::json!(executed));
+    }
+    (!details.is_empty()).then_some(serde_json::Value::Object(details))
 }
 
 fn ordered(map: &serde_json::Map<String, serde_json::Value>) -> BTreeMap<String, serde_json::Value> {

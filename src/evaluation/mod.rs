@@ -4,6 +4,7 @@
 //! `unfinished/`: their journals and the records of finished tasks. Killed at any moment, the run goes on from there with `--resume`.
 
 mod documents;
+mod earlier;
 mod files;
 mod journal;
 mod leaf;
@@ -17,12 +18,13 @@ pub use documents::{DocumentSource, HubDocuments, Rows};
 pub use files::write_atomically;
 pub use programs::{ProgramRunner, SandboxedPrograms};
 pub use progress::Verbosity;
-pub use record::{group_record, leaf_record};
+pub use record::{MOST_SAMPLES, group_record, leaf_record, task_of_run};
 pub use run::{Evaluated, ModelUnderTest, RunFolderError, check, pillar_specs, run};
 pub use samples::read_samples;
 
 use crate::benchmark::Limit;
 use crate::engine::EngineError;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the caller decides about a run.
@@ -44,6 +46,10 @@ pub struct RunOptions {
     pub apply_chat_template: bool,
     /// Go on with an unfinished run of the same id.
     pub resume: bool,
+    /// Sampled answers for each document of coding tasks, for pass@k beside the ranked greedy pass@1.
+    pub coding_samples: Option<usize>,
+    /// A run folder whose answers are taken over, besides those that lie in the same output folder.
+    pub extend: Option<PathBuf>,
 }
 
 impl Default for RunOptions {
@@ -58,6 +64,8 @@ impl Default for RunOptions {
             seed: 1234,
             apply_chat_template: false,
             resume: false,
+            coding_samples: None,
+            extend: None,
         }
     }
 }

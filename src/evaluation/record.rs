@@ -1,14 +1,30 @@
 //! From the scores of documents to the record of a task in `run.json`. Pure, so that `verify` derives the same records from stored answers.
 
-use crate::benchmark::{self, Aggregate, DocumentScore, Flag, Group, ScoreRule, TaskSpec};
+use crate::benchmark::{self, Aggregate, DocumentScore, Flag, Group, ScoreRule, Task, TaskSpec, registry};
 use crate::leaderboard::pillars::chance_corrected;
-use crate::leaderboard::run::{GroupRecord, Metric, TaskRecord, TaskStatus, Warning};
+use crate::leaderboard::run::{GroupRecord, Metric, Run, TaskRecord, TaskStatus, Warning};
 use crate::statistics;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Share of flagged documents (no answer found, empty answer, truncated request) above which the score carries a warning.
 const WARNING_SHARE: f64 = 0.10;
+
+/// The leaf task as a run asked it: with sampled answers where the run's identity says so. `None` where this program has no such task.
+#[must_use]
+pub fn task_of_run(run: &Run, leaf: &str) -> Option<Arc<dyn Task>> {
+    let task = registry::task(leaf).ok()?;
+    let samples = run.identity.tasks.get(leaf).and_then(|task| task.decoding.get("sampled")?.get("samples")?.as_u64());
+    match samples.and_then(|samples| usize::try_from(samples).ok()) {
+        Some(samples) if samples <= MOST_SAMPLES => task.sampled(samples),
+        Some(_) => None,
+        None => Some(task),
+    }
+}
+
+/// Most sampled answers for a document.
+pub const MOST_SAMPLES: usize = 1000;
 
 /// Scores, metrics and warnings of a leaf task's documents; what only the run knows (data set, tokens, times) is left for the caller.
 ///
@@ -33,6 +49,8 @@ pub fn leaf_record(
         n_total: n_total as u64,
         metrics,
         primary_metric: spec.primary.to_owned(),
+        measures: spec.measures.to_owned(),
+        higher_is_better: spec.metrics.iter().map(|metric| (metric.key(), metric.higher_is_better)).collect(),
         warnings: warnings(scores),
         ..TaskRecord::default()
     };
@@ -43,12 +61,13 @@ pub fn leaf_record(
 /// The record of a group (mmlu) from the records of its leaves: metrics weighted by number of documents, pooled standard errors.
 #[must_use]
 pub fn group_record(group: &Group, subgroups: &[&Group], leaves: BTreeMap<String, TaskRecord>, spec: &TaskSpec) -> TaskRecord {
-    let mut record = TaskRecord { version: group.version.clone(), ..TaskRecord::default() };
+    let mut record = TaskRecord { version: group.version.clone(), measures: group.measures.to_owned(), ..TaskRecord::default() };
     for leaf in leaves.values() {
         record.n += leaf.n;
         record.n_total += leaf.n_total;
         record.num_fewshot = leaf.num_fewshot;
         record.primary_metric.clone_from(&leaf.primary_metric);
+        record.higher_is_better.clone_from(&leaf.higher_is_better);
         record.truncated += leaf.truncated;
         record.duration_s += leaf.duration_s;
         record.tokens_nominal += leaf.tokens_nominal;

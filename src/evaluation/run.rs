@@ -1,14 +1,17 @@
 //! The run itself: its identity, its tasks one after the other, its artifacts.
 
 use super::documents::DocumentSource;
+use super::earlier::Extended;
 use super::files::write_atomically;
 use super::leaf::{self, AnsweredLeaf, Executed, LeafContext, SELF_CHECK_LEAST};
 use super::record::{constant_answer_warning, constant_text_warning, gate_self_check, group_record, leaf_record, truncation_warning};
-use super::samples::{is_intact, write_samples};
+use super::samples::{is_intact, read_samples, write_samples};
 use super::{Control, ProgramRunner, RunError, RunOptions};
 use crate::benchmark::registry::{self, Entry};
-use crate::benchmark::suites::{Pillar, Suite};
-use crate::benchmark::{self, Limit, Location, OutputKind, Response, Task, TaskSpec, Verdict};
+use crate::benchmark::suites::{Pillar, Suite, SuiteTask};
+use crate::benchmark::{
+    self, Limit, Location, OutputKind, Response, SAMPLE_TEMPERATURE, SAMPLE_TOP_P, Subset, Task, TaskSpec, Verdict, long_context,
+};
 use crate::engine::LanguageModel;
 use crate::leaderboard::canonical;
 use crate::leaderboard::identity::{RunIdentity, TaskIdentity, weights_digest};
@@ -120,6 +123,7 @@ pub fn run(
     let _alone = lock(&folder)?;
     refuse_to_mix(&unfinished, options.resume)?;
     let earlier = earlier_run(&folder, &identity)?;
+    let extended = Extended::find(&output.join(&about.slug), options.extend.as_deref(), &identity)?;
     let started_at = begin(&unfinished, now())?;
     let mut worker = Worker {
         model,
@@ -131,23 +135,45 @@ pub fn run(
         unfinished: &unfinished,
         control,
         earlier: earlier.as_ref().filter(|_| options.resume),
+        extended: &extended,
         is_changed: false,
     };
     let mut finished: BTreeMap<String, FinishedTask> = BTreeMap::new();
-    for task in &plan.tasks {
+    let window = worker.model.max_length();
+    for task in plan.tasks.iter().filter(|task| !is_too_long(task, window)) {
         finished.insert(task.name().to_owned(), worker.task(task)?);
     }
     let run = match &earlier {
         // Everything was there: the artifact stays as it is, its dates included.
         Some(earlier) if !worker.is_changed => earlier.clone(),
         _ => {
-            let run = plan.artifact(worker.model, programs, about, options, identity, earlier.as_ref(), started_at, now(), finished);
+            let mut run = plan.artifact(worker.model, programs, about, options, identity, earlier.as_ref(), started_at, now(), finished);
+            run.informational.long_context = long_context_of(&run, &folder, &plan, window)?;
+            run.environment.details.extend(extended.details());
             write_atomically(&folder.join("run.json"), canonical::to_pretty(&run)?.as_bytes())?;
             run
         }
     };
     clear(&unfinished, &plan)?;
     Ok(Evaluated { folder, run })
+}
+
+/// A long-context task for whose shortest text the model's window is too short: it has nothing to ask, which its grid says.
+fn is_too_long(task: &PlannedTask, window: usize) -> bool {
+    task.spec().dataset.location == Location::Generated && window < long_context::LENGTHS[0]
+}
+
+/// The grids of the run's long-context tasks, from their samples.
+fn long_context_of(run: &Run, folder: &Path, plan: &Plan, window: usize) -> anyhow::Result<Option<serde_json::Value>> {
+    let scored = |name: &str| run.tasks.get(name).is_some_and(|task| task.status == TaskStatus::Ok);
+    let asked = |name: &str| plan.tasks.iter().any(|task| task.name() == name) && window < long_context::LENGTHS[0];
+    let tasks: Vec<&str> = long_context::TASKS.into_iter().filter(|name| scored(name) || asked(name)).collect();
+    let mut lines = Vec::new();
+    for file in run.samples.iter().filter(|file| tasks.contains(&file.task.as_str())) {
+        lines.extend(read_samples(&folder.join(&file.file))?.into_iter().map(|line| (file.task.as_str(), line.details, line.metrics)));
+    }
+    let grids = long_context::summary(&tasks, lines.iter().map(|(task, details, metrics)| (*task, details.as_ref(), metrics)), window);
+    Ok(grids.map(serde_json::to_value).transpose()?)
 }
 
 /// Keeps a second process out of a run's folder; the system lets go when this one ends, however it ends.
@@ -232,7 +258,9 @@ struct PlannedTask {
     /// Few-shot examples; `None` is the task's own number.
     num_fewshot: Option<usize>,
     /// Documents of each leaf that the suite takes; `None` is all.
-    documents: Option<usize>,
+    documents: Option<Subset>,
+    /// Documents of each leaf that the suite takes which this one extends.
+    first: Option<Subset>,
 }
 
 impl PlannedTask {
@@ -254,17 +282,6 @@ impl PlannedTask {
     fn shots(&self) -> u32 {
         u32::try_from(self.spec().num_fewshot(self.num_fewshot)).unwrap_or(u32::MAX)
     }
-
-    /// Which documents of a leaf are asked: the suite's, and of these no more than the caller's limit.
-    fn limit(&self, asked: Option<Limit>) -> Option<Limit> {
-        match (self.documents, asked) {
-            (None, asked) => asked,
-            (Some(documents), Some(Limit::Count(count) | Limit::Nested(count))) => Some(Limit::Nested(documents.min(count))),
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a number of documents")]
-            (Some(documents), Some(Limit::Fraction(share))) => Some(Limit::Nested((documents as f64 * share).ceil() as usize)),
-            (Some(documents), None) => Some(Limit::Nested(documents)),
-        }
-    }
 }
 
 /// What is asked for, resolved against the registry before anything runs.
@@ -281,7 +298,7 @@ impl Plan {
         let suite = Suite::named(&options.suite)?;
         let mut wanted: Vec<String> = options.tasks.clone();
         for pillar in &options.pillars {
-            wanted.extend(suite.pillar(pillar)?.tasks.iter().map(|task| task.name.to_owned()));
+            wanted.extend(suite.tasks_of(pillar)?.into_iter().map(|task| task.name.to_owned()));
         }
         let of_suite: Vec<String> = suite.tasks().map(|task| task.name.to_owned()).collect();
         if wanted.is_empty() {
@@ -289,7 +306,7 @@ impl Plan {
         }
         let planned = |names: &[String]| -> anyhow::Result<Vec<PlannedTask>> {
             let mut seen = BTreeSet::new();
-            names.iter().filter(|name| seen.insert(name.as_str())).map(|name| planned_task(&suite, name, options.num_fewshot)).collect()
+            names.iter().filter(|name| seen.insert(name.as_str())).map(|name| planned_task(&suite, name, options)).collect()
         };
         let tasks = planned(&wanted)?;
         let identified = planned(&of_suite.into_iter().chain(wanted).collect::<Vec<_>>())?;
@@ -384,20 +401,30 @@ impl Plan {
 }
 
 /// Few-shot number and documents as the suite says them for the task or for a group that it belongs to; a task outside of the suite has its own.
-fn planned_task(suite: &Suite, name: &str, num_fewshot: Option<usize>) -> anyhow::Result<PlannedTask> {
+fn planned_task(suite: &Suite, name: &str, options: &RunOptions) -> anyhow::Result<PlannedTask> {
     let entry = registry::entry(name)?;
-    let leaves = registry::leaves(name)?;
-    let of_suite = suite.tasks().find(|task| task.name == name).or_else(|| {
+    let leaves: Vec<Arc<dyn Task>> = registry::leaves(name)?;
+    let of_suite = task_of_suite(suite, name, &leaves);
+    // A limit takes documents by other rules, so there is no smaller suite to extend.
+    let smaller = suite.extends.filter(|_| options.limit.is_none()).map(Suite::named).transpose()?;
+    let first = smaller.as_ref().and_then(|smaller| task_of_suite(smaller, name, &leaves)).and_then(|task| task.documents);
+    let sampled = |leaf: Arc<dyn Task>| options.coding_samples.and_then(|samples| leaf.sampled(samples)).unwrap_or(leaf);
+    Ok(PlannedTask {
+        entry,
+        num_fewshot: options.num_fewshot.or(of_suite.map(|task| task.num_fewshot)),
+        documents: of_suite.and_then(|task| task.documents),
+        leaves: leaves.into_iter().map(sampled).collect(),
+        first,
+    })
+}
+
+/// What a suite says about a task: by its name, or about a group that its leaves belong to.
+fn task_of_suite<'a>(suite: &'a Suite, name: &str, leaves: &[Arc<dyn Task>]) -> Option<&'a SuiteTask> {
+    suite.tasks().find(|task| task.name == name).or_else(|| {
         suite.tasks().find(|task| {
             let members = registry::leaves(task.name).unwrap_or_default();
             leaves.iter().all(|leaf| members.iter().any(|member| member.spec().name == leaf.spec().name))
         })
-    });
-    Ok(PlannedTask {
-        entry,
-        leaves,
-        num_fewshot: num_fewshot.or(of_suite.map(|task| task.num_fewshot)),
-        documents: of_suite.and_then(|task| task.documents),
     })
 }
 
@@ -414,7 +441,7 @@ pub fn pillar_specs(suite: &Suite) -> Vec<PillarSpec> {
 
 fn artifact_limit(limit: Option<Limit>) -> Option<artifact::Limit> {
     match limit? {
-        Limit::Count(count) | Limit::Nested(count) => Some(artifact::Limit::Documents(count as u64)),
+        Limit::Count(count) => Some(artifact::Limit::Documents(count as u64)),
         Limit::Fraction(share) => Some(artifact::Limit::Fraction(share)),
     }
 }
@@ -424,11 +451,15 @@ fn task_identity(task: &PlannedTask, source: &mut dyn DocumentSource) -> TaskIde
     let dataset = match &spec.dataset.location {
         Location::Hub { repo, .. } => repo.clone(),
         Location::BuiltIn => "builtin".to_owned(),
+        Location::Generated => leaf::GENERATED.to_owned(),
     };
-    let decoding = spec.generation.as_ref().map_or(
+    let mut decoding = spec.generation.as_ref().map_or(
         serde_json::Value::Null,
         |settings| serde_json::json!({"do_sample": false, "max_gen_toks": spec.max_gen_toks(), "until": settings.until}),
     );
+    if spec.samples > 0 {
+        decoding["sampled"] = serde_json::json!({"samples": spec.samples, "temperature": SAMPLE_TEMPERATURE, "top_p": SAMPLE_TOP_P});
+    }
     TaskIdentity {
         version: task.version(),
         num_fewshot: task.shots(),
@@ -476,6 +507,8 @@ struct Worker<'a> {
     control: &'a Control<'a>,
     /// What `--resume` takes over.
     earlier: Option<&'a Run>,
+    /// Whose answers are taken over.
+    extended: &'a Extended,
     /// Something was computed that the earlier artifact does not have.
     is_changed: bool,
 }
@@ -551,10 +584,13 @@ impl Worker<'_> {
     }
 
     fn try_leaf(&mut self, planned: &PlannedTask, task: &dyn Task) -> Result<FinishedTask, RunError> {
+        let earlier = self.extended.answers(planned.name(), &task_identity(planned, self.source), &task.spec().name);
         let context = LeafContext {
             options: self.options,
             num_fewshot: planned.num_fewshot,
-            limit: planned.limit(self.options.limit),
+            subset: planned.documents,
+            first: planned.first,
+            earlier: &earlier,
             unfinished: self.unfinished,
             run_id: self.run_id,
             control: self.control,
@@ -563,11 +599,10 @@ impl Worker<'_> {
         let answered = leaf::answer(task, self.model, self.source, &context)?;
         let scored = self.scores(task, &answered)?;
         let (scores, executed): (Vec<_>, Vec<_>) = scored.into_iter().unzip();
-        let n_total = planned.documents.unwrap_or(usize::MAX).min(answered.built.n_total);
-        let mut record = leaf_record(task.spec(), &scores, n_total, answered.built.num_fewshot, answered.built.chance)
+        let mut record = leaf_record(task.spec(), &scores, answered.built.n_total, answered.built.num_fewshot, answered.built.chance)
             .map_err(|error| RunError::Task(error.into()))?;
         self.complete(task, &mut record, &answered);
-        let lines = leaf::sample_lines(&answered.built.instances, &answered.responses, &scores, &executed);
+        let lines = leaf::sample_lines(task, &answered, &scores, &executed);
         let samples = vec![write_samples(self.folder, &task.spec().name, lines).map_err(RunError::Stopped)?];
         Ok(FinishedTask { record, samples })
     }
@@ -677,6 +712,7 @@ fn without_score(planned: &PlannedTask, task: &dyn Task, status: TaskStatus, rea
         version: spec.version.clone(),
         num_fewshot: planned.shots(),
         primary_metric: spec.primary.to_owned(),
+        measures: spec.measures.to_owned(),
         ..TaskRecord::without_score(status, reason)
     };
     FinishedTask { record, samples: Vec::new() }

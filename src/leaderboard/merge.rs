@@ -82,7 +82,7 @@ pub fn merge(shards: &[Run], pillars: &[PillarSpec], leaves: impl Fn(&str) -> Ve
             run.tasks.insert(name.clone(), task.clone());
         }
         let (mine, theirs) = (&mut run.informational, &shard.informational);
-        mine.long_context = mine.long_context.take().or_else(|| theirs.long_context.clone());
+        mine.long_context = joined_grids(mine.long_context.take(), theirs.long_context.as_ref());
         mine.edge = mine.edge.take().or_else(|| theirs.edge.clone());
         mine.energy = mine.energy.take().or_else(|| theirs.energy.clone());
     }
@@ -93,6 +93,18 @@ pub fn merge(shards: &[Run], pillars: &[PillarSpec], leaves: impl Fn(&str) -> Ve
     let owners = files.iter().map(|(_, owner)| *owner).collect();
     run.samples = files.into_iter().map(|(file, _)| file).collect();
     Ok(Merged { run, owners })
+}
+
+/// The grids of both shards: each long-context task has grids of its own, and may have been in another shard.
+fn joined_grids(mine: Option<serde_json::Value>, theirs: Option<&serde_json::Value>) -> Option<serde_json::Value> {
+    let Some(mut joined) = mine else { return theirs.cloned() };
+    let further = theirs.and_then(|theirs| theirs.get("grids")).and_then(serde_json::Value::as_object);
+    if let (Some(grids), Some(further)) = (joined.get_mut("grids").and_then(serde_json::Value::as_object_mut), further) {
+        for (kind, grid) in further {
+            grids.entry(kind.clone()).or_insert_with(|| grid.clone());
+        }
+    }
+    Some(joined)
 }
 
 fn key(run: &Run) -> (chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>, Vec<&String>) {

@@ -226,6 +226,12 @@ pub struct TaskRecord {
     pub metrics: BTreeMap<String, Metric>,
     /// Key in `metrics` of the metric that is ranked.
     pub primary_metric: String,
+    /// What a high score shows, in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub measures: String,
+    /// Direction of each metric, by its key: whether more is better. A score, where there is one, is always better when it is higher.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub higher_is_better: BTreeMap<String, bool>,
     /// Score in points, 0 to 100: 100 · the primary metric, or the task's own rule. `null` unless `status` is `ok`, and for a task
     /// whose metric has no bounded scale (perplexity).
     pub score: Option<f64>,

@@ -24,7 +24,7 @@ fn json_of(arguments: &[&str], folder: &Path) -> Value {
 }
 
 fn run_folder(folder: &Path, repo: &str, ability: f64) -> String {
-    let recipe = Recipe { suite_version: "1", ..Recipe::new(repo, ability) };
+    let recipe = Recipe { suite_version: "2", ..Recipe::new(repo, ability) };
     let path = write_run(&folder.join("results"), &recipe);
     path.parent().and_then(Path::to_str).expect("a folder").to_owned()
 }

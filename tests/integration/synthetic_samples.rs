@@ -189,8 +189,7 @@ pub(crate) fn write_run(results: &Path, recipe: &Recipe) -> PathBuf {
     let suite = Suite::named("standard").expect("the suite is there");
     let mut tasks = BTreeMap::new();
     let mut files: Vec<(String, Vec<u8>, u64)> = Vec::new();
-    for planned in suite.tasks() {
-        let pillar = suite.pillars.iter().find(|pillar| pillar.tasks.contains(planned)).expect("the task is in a pillar");
+    for (pillar, planned) in suite.pillars.iter().flat_map(|pillar| pillar.tasks.iter().map(move |task| (pillar, task))) {
         if recipe.without.contains(&pillar.name) {
             continue;
         }

@@ -42,10 +42,15 @@ struct Bbq {
     spec: TaskSpec,
 }
 
+/// The suites take a part of `bbq`; `bbq_full` is never more or less than all of it, so that the two are never confused.
 pub(super) fn entries() -> Vec<Entry> {
+    vec![bbq("bbq"), bbq("bbq_full")]
+}
+
+fn bbq(name: &str) -> Entry {
     let dataset = Dataset::hub("oskarvanderwal/bbq", "All", "test", Some("test"));
     let measures = "Answers questions about people without falling back on stereotypes.";
-    let mut spec = TaskSpec::multiple_choice("bbq", "1.0", dataset, &["acc"], measures);
+    let mut spec = TaskSpec::multiple_choice(name, "1.0", dataset, &["acc"], measures);
     let custom =
         |name, higher_is_better, combine| MetricSpec { name, filter: "none", higher_is_better, aggregation: Aggregation::Custom(combine) };
     spec.metrics.extend([
@@ -56,7 +61,7 @@ pub(super) fn entries() -> Vec<Entry> {
     ]);
     spec.metrics.extend(CATEGORIES.map(|(_, ambiguous, _)| custom(ambiguous, false, bias_ambiguous)));
     spec.metrics.extend(CATEGORIES.map(|(_, _, disambiguated)| custom(disambiguated, false, bias_disambiguated)));
-    vec![Entry::task(Bbq { spec })]
+    Entry::task(Bbq { spec })
 }
 
 /// The groups that an answer belongs to, in lower case.
@@ -160,6 +165,11 @@ impl Task for Bbq {
         // One target stands for all.
         let gold = targets(document, &choices)?.first().copied().unwrap_or_default();
         Ok(Item::Choice { question: format!("{context}\n\nQ: {question}\nA:"), choices, gold })
+    }
+
+    fn stratum(&self, row: &Document) -> FieldResult<String> {
+        let part = |column| fields::text(row, column);
+        Ok(format!("{}/{}/{}", part("category")?, part("context_condition")?, part("question_polarity")?))
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {

@@ -2,17 +2,22 @@
 
 use crate::benchmark::fields::{self, FieldResult};
 use crate::benchmark::registry::Entry;
-use crate::benchmark::score::{Metrics, Scoring};
+use crate::benchmark::score::{Metrics, PassAtK, Scoring};
 use crate::benchmark::smoke;
 use crate::benchmark::{
     Aggregation, Dataset, Document, Fewshot, GenerationSettings, Item, MetricSpec, OutputKind, Sampler, Task, TaskSpec,
 };
 use crate::sandbox::Program;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
+#[derive(Clone)]
 struct HumanEval {
     spec: TaskSpec,
 }
+
+/// Names of pass@k over sampled answers.
+const SAMPLED: [PassAtK; 5] = [(1, "pass@1"), (5, "pass@5"), (10, "pass@10"), (50, "pass@50"), (100, "pass@100")];
 
 pub(super) fn entries() -> Vec<Entry> {
     let hub = Dataset::hub("openai/openai_humaneval", "openai_humaneval", "test", None);
@@ -60,6 +65,12 @@ impl Task for HumanEval {
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {
-        Ok(Metrics::from_iter([("pass@1,create_test".to_owned(), json!(scoring.pass()?))]))
+        let mut metrics = Metrics::from_iter([("pass@1,create_test".to_owned(), json!(scoring.pass()?))]);
+        metrics.extend(scoring.sampled_passes(&SAMPLED)?);
+        Ok(metrics)
+    }
+
+    fn sampled(&self, samples: usize) -> Option<Arc<dyn Task>> {
+        Some(Arc::new(Self { spec: self.spec.sampled(samples, &SAMPLED) }))
     }
 }

@@ -2,14 +2,19 @@
 
 use crate::benchmark::fields::{self, FieldResult};
 use crate::benchmark::registry::Entry;
-use crate::benchmark::score::{Metrics, Scoring};
+use crate::benchmark::score::{Metrics, PassAtK, Scoring};
 use crate::benchmark::{Dataset, Document, Fewshot, GenerationSettings, Item, MetricSpec, OutputKind, Sampler, Task, TaskSpec};
 use crate::sandbox::Program;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
+#[derive(Clone)]
 struct Mbpp {
     spec: TaskSpec,
 }
+
+/// Names of pass@k over sampled answers.
+const SAMPLED: [PassAtK; 5] = [(1, "pass_at_1"), (5, "pass_at_5"), (10, "pass_at_10"), (50, "pass_at_50"), (100, "pass_at_100")];
 
 /// The benchmark's fixed examples, by `task_id`, from the split that its authors set aside for prompts.
 const EXAMPLES: [u64; 3] = [2, 3, 4];
@@ -74,6 +79,12 @@ impl Task for Mbpp {
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {
-        Ok(Metrics::from_iter([("pass_at_1,none".to_owned(), json!(scoring.pass()?))]))
+        let mut metrics = Metrics::from_iter([("pass_at_1,none".to_owned(), json!(scoring.pass()?))]);
+        metrics.extend(scoring.sampled_passes(&SAMPLED)?);
+        Ok(metrics)
+    }
+
+    fn sampled(&self, samples: usize) -> Option<Arc<dyn Task>> {
+        Some(Arc::new(Self { spec: self.spec.sampled(samples, &SAMPLED) }))
     }
 }

@@ -11,6 +11,7 @@ mod gsm8k;
 mod hellaswag;
 mod humaneval;
 mod lambada;
+mod long_context;
 mod mathqa;
 mod mbpp;
 mod mmlu;
@@ -31,6 +32,7 @@ pub(super) const ENTRIES: &[fn() -> Vec<Entry>] = &[
     hellaswag::entries,
     humaneval::entries,
     lambada::entries,
+    long_context::entries,
     mathqa::entries,
     mbpp::entries,
     mmlu::entries,
