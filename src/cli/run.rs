@@ -3,7 +3,7 @@
 use super::{Outcome, UsageError, artifact_files, signals};
 use crate::benchmark::{BenchmarkError, Limit};
 use crate::engine::{self, DType, Device, ModelSource};
-use crate::evaluation::{self, Control, Evaluated, HubDocuments, ModelUnderTest, RunFolderError, RunOptions, SandboxedPrograms, Verbosity};
+use crate::evaluation::{self, Control, Evaluated, HubDocuments, ModelUnderTest, RunFolderError, RunLine, RunOptions, SandboxedPrograms, Verbosity};
 use crate::hub::{Hub, HubConfig, LocalModel, Progress, Weights, facts_of_folder};
 use crate::leaderboard::{ModelRecord, Parameters, TaskStatus, WeightFile, run as artifact};
 use crate::sandbox::SandboxConfig;
@@ -27,6 +27,16 @@ pub(crate) struct Arguments {
     output_dir: PathBuf,
     #[command(flatten)]
     choice: Choice,
+    /// How to say how far the run is: `auto` (a bar on a terminal, a line now and then elsewhere) or `json` (lines for programs on the standard
+    /// error, each an object with the key `slm_bench`).
+    #[arg(long, default_value = "auto", value_name = "HOW")]
+    progress: ProgressForm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ProgressForm {
+    Auto,
+    Json,
 }
 
 /// What is evaluated and how: shared by the commands that evaluate.
@@ -108,7 +118,11 @@ fn parse_limit(text: &str) -> Result<Limit, String> {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let submission = artifact_files::read_submission(&arguments.submission_file)?;
     let hub = Hub::new(&HubConfig::from_env()?)?;
-    let evaluated = evaluate(&submission, &hub, &arguments.choice, &arguments.output_dir)?;
+    let verbosity = match arguments.progress {
+        ProgressForm::Auto => Verbosity::Visible,
+        ProgressForm::Json => Verbosity::Json,
+    };
+    let evaluated = evaluate_visibly(&submission, &hub, &arguments.choice, &arguments.output_dir, verbosity)?;
     for one in &evaluated {
         print_summary(one);
     }
@@ -118,10 +132,34 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 
 /// One run per declared quantization.
 pub(crate) fn evaluate(submission: &Submission, hub: &Hub, choice: &Choice, output: &Path) -> anyhow::Result<Vec<Evaluated>> {
+    evaluate_visibly(submission, hub, choice, output, Verbosity::Visible)
+}
+
+/// As [`evaluate`], with progress shown in a chosen way.
+fn evaluate_visibly(
+    submission: &Submission,
+    hub: &Hub,
+    choice: &Choice,
+    output: &Path,
+    verbosity: Verbosity,
+) -> anyhow::Result<Vec<Evaluated>> {
     let options = choice.options();
     evaluation::check(&options).map_err(as_usage)?;
     submission.quantizations.iter().try_for_each(refuse_other_formats)?;
-    submission.quantizations.iter().map(|quantization| evaluate_one(submission, quantization, hub, choice, &options, output)).collect()
+    let of = submission.quantizations.len() as u64;
+    let mut evaluated = Vec::new();
+    for (number, quantization) in (1..).zip(&submission.quantizations) {
+        if verbosity == Verbosity::Json {
+            RunLine::Quantization { number, of }.print();
+        }
+        let one = evaluate_one(submission, quantization, hub, choice, &options, output, verbosity)?;
+        if verbosity == Verbosity::Json {
+            let folder = std::path::absolute(&one.folder).context("no absolute path")?;
+            RunLine::Run { folder, run_id: one.run.run_id.clone() }.print();
+        }
+        evaluated.push(one);
+    }
+    Ok(evaluated)
 }
 
 fn evaluate_one(
@@ -131,12 +169,13 @@ fn evaluate_one(
     choice: &Choice,
     options: &RunOptions,
     output: &Path,
+    verbosity: Verbosity,
 ) -> anyhow::Result<Evaluated> {
     let local = download(hub, &submission.hf_repo, submission.hf_revision.as_deref())?;
     let engine_options = engine::Options { device: choice.device, dtype: choice.dtype, engine: choice.engine };
     let mut model = engine::load(&ModelSource { dir: &local.dir }, &engine_options)?;
     let about = about(submission, quantization, &local)?;
-    let control = Control { verbosity: Verbosity::Visible, stop: signals::stop_flag() };
+    let control = Control { verbosity, stop: signals::stop_flag() };
     let mut documents = HubDocuments::new(hub);
     let programs = SandboxedPrograms::new(SandboxConfig::new(std::env::current_exe().context("cannot find this program's own file")?));
     let now = chrono::Utc::now;

@@ -17,7 +17,7 @@ mod samples;
 pub use documents::{DocumentSource, HubDocuments, Rows};
 pub use files::write_atomically;
 pub use programs::{ProgramRunner, SandboxedPrograms};
-pub use progress::Verbosity;
+pub use progress::{RunLine, RunProgress, Verbosity};
 pub use record::{MOST_SAMPLES, group_record, leaf_record, task_of_run};
 pub use run::{Evaluated, ModelUnderTest, RunFolderError, check, pillar_specs, run};
 pub use samples::read_samples;

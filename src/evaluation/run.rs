@@ -6,7 +6,7 @@ use super::files::write_atomically;
 use super::leaf::{self, AnsweredLeaf, Executed, LeafContext, SELF_CHECK_LEAST};
 use super::record::{constant_answer_warning, constant_text_warning, gate_self_check, group_record, leaf_record, truncation_warning};
 use super::samples::{is_intact, read_samples, write_samples};
-use super::{Control, ProgramRunner, RunError, RunOptions};
+use super::{Control, ProgramRunner, RunError, RunLine, RunOptions, Verbosity};
 use crate::benchmark::registry::{self, Entry};
 use crate::benchmark::suites::{Pillar, Suite, SuiteTask};
 use crate::benchmark::{
@@ -125,6 +125,7 @@ pub fn run(
     let earlier = earlier_run(&folder, &identity)?;
     let extended = Extended::find(&output.join(&about.slug), options.extend.as_deref(), &identity)?;
     let started_at = begin(&unfinished, now())?;
+    let window = model.max_length();
     let mut worker = Worker {
         model,
         source,
@@ -137,9 +138,10 @@ pub fn run(
         earlier: earlier.as_ref().filter(|_| options.resume),
         extended: &extended,
         is_changed: false,
+        leaf_number: 0,
+        leaves: plan.tasks.iter().filter(|task| !is_too_long(task, window)).map(|task| task.leaves.len() as u64).sum(),
     };
     let mut finished: BTreeMap<String, FinishedTask> = BTreeMap::new();
-    let window = worker.model.max_length();
     for task in plan.tasks.iter().filter(|task| !is_too_long(task, window)) {
         finished.insert(task.name().to_owned(), worker.task(task)?);
     }
@@ -511,6 +513,9 @@ struct Worker<'a> {
     extended: &'a Extended,
     /// Something was computed that the earlier artifact does not have.
     is_changed: bool,
+    /// Number of the task, or part of one, that is under way, from 1.
+    leaf_number: u64,
+    leaves: u64,
 }
 
 impl Worker<'_> {
@@ -533,6 +538,10 @@ impl Worker<'_> {
     fn leaf(&mut self, planned: &PlannedTask, task: &dyn Task) -> anyhow::Result<FinishedTask> {
         self.control.check()?;
         let name = &task.spec().name;
+        self.leaf_number += 1;
+        if self.control.verbosity == Verbosity::Json {
+            RunLine::Task { task: name.clone(), number: self.leaf_number, of: self.leaves }.print();
+        }
         if let Some(published) = self.published(planned, name) {
             return Ok(published);
         }
