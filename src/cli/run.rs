@@ -3,7 +3,9 @@
 use super::{Outcome, UsageError, artifact_files, signals};
 use crate::benchmark::{BenchmarkError, Limit};
 use crate::engine::{self, DType, Device, ModelSource};
-use crate::evaluation::{self, Control, Evaluated, HubDocuments, ModelUnderTest, RunFolderError, RunLine, RunOptions, SandboxedPrograms, Verbosity};
+use crate::evaluation::{
+    self, Control, Evaluated, HubDocuments, ModelUnderTest, RunFolderError, RunLine, RunOptions, SandboxedPrograms, Verbosity,
+};
 use crate::hub::{Hub, HubConfig, LocalModel, Progress, Weights, facts_of_folder};
 use crate::leaderboard::{ModelRecord, Parameters, TaskStatus, WeightFile, run as artifact};
 use crate::sandbox::SandboxConfig;

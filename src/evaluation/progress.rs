@@ -236,7 +236,7 @@ mod tests {
             assert_eq!(RunLine::parse(&text).as_ref(), Some(line), "{text}");
             progress.apply(line);
         }
-        assert_eq!(progress.share(), Some((1.0 + 2.5 / 4.0) / 2.0));
+        assert_eq!(progress.share(), Some(0.8125));
         for other in ["piqa: 5/10", "{\"slm_bench\":\"unheard of\"}", "{\"a\":1}", ""] {
             assert_eq!(RunLine::parse(other), None, "{other}");
         }

@@ -218,12 +218,7 @@ impl Executor for LocalExecutor {
         let pid = child.id();
         process::step_back(pid, self.config.nice);
         let handle = Handle::Local { pid, started: process::started(pid).unwrap_or(0), boot: process::boot() };
-        let run = Arc::new(Run {
-            work: order.work.clone(),
-            handle: handle.clone(),
-            state: Mutex::default(),
-            ended: Condvar::new(),
-        });
+        let run = Arc::new(Run { work: order.work.clone(), handle: handle.clone(), state: Mutex::default(), ended: Condvar::new() });
         lock(&self.running).insert(pid, Arc::clone(&run));
         let log = Arc::new(Mutex::new(open_log(&order.work)));
         let mut readers = Vec::new();
@@ -260,7 +255,8 @@ impl Executor for LocalExecutor {
     }
 
     fn collect(&self, _order: &Order, handle: &Handle) -> Result<Vec<PathBuf>, ExecutorError> {
-        let run = self.run_of(handle).ok_or_else(|| ExecutorError::transient("the evaluation must be started again to find its artifacts"))?;
+        let run =
+            self.run_of(handle).ok_or_else(|| ExecutorError::transient("the evaluation must be started again to find its artifacts"))?;
         let mut runs = lock(&run.state).runs.clone();
         runs.sort();
         runs.dedup();
@@ -402,27 +398,19 @@ fn wait_or_end(pid: u32, run: &Run, config: &LocalConfig) -> Ended {
                 return ending.map_or(Ended::ByItself, |(why, _)| why);
             }
         }
-        match ending {
-            Some((why, since)) => {
-                if since.elapsed() >= config.grace {
-                    let _ = process::signal_group(pid, Signal::Kill);
-                    return why;
-                }
+        if let Some((why, since)) = ending {
+            if since.elapsed() >= config.grace {
+                let _ = process::signal_group(pid, Signal::Kill);
+                return why;
             }
-            None => {
-                ending = reason_to_end(pid, run, config, begun).map(|why| (why, Instant::now()));
-                match ending {
-                    // There may be no memory left for a graceful end.
-                    Some((Ended::TooMuchMemory, _)) => {
-                        let _ = process::signal_group(pid, Signal::Kill);
-                        return Ended::TooMuchMemory;
-                    }
-                    Some(_) => {
-                        let _ = process::signal_group(pid, Signal::Terminate);
-                    }
-                    None => {}
-                }
+        } else if let Some(why) = reason_to_end(pid, run, config, begun) {
+            if why == Ended::TooMuchMemory {
+                // There may be no memory left for a graceful end.
+                let _ = process::signal_group(pid, Signal::Kill);
+                return why;
             }
+            let _ = process::signal_group(pid, Signal::Terminate);
+            ending = Some((why, Instant::now()));
         }
         thread::sleep(LOOK_EVERY);
     }
@@ -447,9 +435,7 @@ fn verdict(ended: Ended, status: ExitStatus, tail: &VecDeque<String>, config: &L
         (_, Some(0)) => return Status::Finished { partial: false },
         (_, Some(4)) => return Status::Finished { partial: true },
         (Ended::Stopped, _) => Failure::transient("stopped on request; what was answered is kept"),
-        (Ended::TooLong, _) => {
-            Failure::permanent(format!("the evaluation took longer than {} allowed here", duration(config.wall)))
-        }
+        (Ended::TooLong, _) => Failure::permanent(format!("the evaluation took longer than {} allowed here", duration(config.wall))),
         (Ended::TooMuchMemory, _) => Failure::permanent(format!(
             "the evaluation needs more than the {:.1} GiB of memory allowed here",
             config.memory_bytes.unwrap_or(0) as f64 / f64::from(1 << 30)

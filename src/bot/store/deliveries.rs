@@ -201,8 +201,7 @@ pub(super) fn give_up(connection: &Connection, id: i64, why: &str, now: DateTime
 
 fn insert_all(writer: &mut Connection, batch: &[Arc<Ticket>]) -> Result<Vec<Intake>, StoreError> {
     let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let answers: Vec<Intake> =
-        batch.iter().map(|ticket| insert(&transaction, &ticket.delivery, ticket.at)).collect::<Result<_, _>>()?;
+    let answers: Vec<Intake> = batch.iter().map(|ticket| insert(&transaction, &ticket.delivery, ticket.at)).collect::<Result<_, _>>()?;
     transaction.commit()?;
     Ok(answers)
 }

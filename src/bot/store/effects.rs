@@ -26,10 +26,8 @@ impl Store {
         self.write(|transaction| {
             lease.check(transaction)?;
             let sql = "SELECT intended_at, result FROM effects WHERE owner = ?1 AND name = ?2";
-            let found: Option<(i64, Option<String>)> = transaction
-                .prepare_cached(sql)?
-                .query_row((&owner, name), |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
+            let found: Option<(i64, Option<String>)> =
+                transaction.prepare_cached(sql)?.query_row((&owner, name), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
             Ok(match found {
                 Some((_, Some(result))) => Intention::Done(result),
                 Some((at, None)) => Intention::Unknown(time(at)),

@@ -21,7 +21,7 @@ pub enum StoreError {
     Open {
         /// The store's file.
         path: PathBuf,
-        /// What SQLite says.
+        /// What `SQLite` says.
         source: rusqlite::Error,
     },
     /// Another worker holds the job or delivery now, or its submission was replaced: whatever this worker was doing no longer counts.
@@ -62,7 +62,7 @@ pub enum StoreError {
     /// The disk is full: what was stored before is intact.
     #[error("the disk of the store is full; what was stored before is intact, and work goes on once there is room: {0}")]
     Full(rusqlite::Error),
-    /// Anything else that SQLite reports.
+    /// Anything else that `SQLite` reports.
     #[error("the store failed: {0}")]
     Sqlite(rusqlite::Error),
 }

@@ -1,11 +1,11 @@
 //! Jobs: one per submitted body of an issue, from `received` to `reported`.
 
 use super::lease::{Failed, Table};
-use crate::evaluation::RunProgress;
 use super::{FailureKind, JobState, Lease, Store, StoreError, millis, stored, time};
+use crate::evaluation::RunProgress;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::time::Duration;
 
 /// States in which nothing happens to a job by itself, for SQL.
@@ -237,15 +237,7 @@ impl Store {
             transaction.execute(
                 "INSERT INTO jobs (issue, author_id, author_login, body, body_hash, suite, state, created_at, updated_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'received', ?7, ?7)",
-                params![
-                    stored(new.issue),
-                    stored(new.author_id),
-                    new.author_login,
-                    new.body,
-                    new.body_hash,
-                    new.suite,
-                    millis(now)
-                ],
+                params![stored(new.issue), stored(new.author_id), new.author_login, new.body, new.body_hash, new.suite, millis(now)],
             )?;
             let id = transaction.last_insert_rowid();
             record(transaction, id, None, JobState::Received, now, None)?;
@@ -523,14 +515,7 @@ fn check_current(transaction: &Connection, lease: &Lease, from: Option<JobState>
     }
 }
 
-fn apply(
-    transaction: &Connection,
-    id: i64,
-    from: JobState,
-    to: JobState,
-    change: &Change,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+fn apply(transaction: &Connection, id: i64, from: JobState, to: JobState, change: &Change, now: DateTime<Utc>) -> Result<(), StoreError> {
     store_findings(transaction, id, change, now)?;
     transaction
         .prepare_cached(
@@ -579,9 +564,13 @@ fn record(
     now: DateTime<Utc>,
     note: Option<&str>,
 ) -> Result<(), StoreError> {
-    transaction
-        .prepare_cached("INSERT INTO transitions (job, from_state, to_state, at, note) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute((id, from.map(JobState::as_str), to.as_str(), millis(now), note))?;
+    transaction.prepare_cached("INSERT INTO transitions (job, from_state, to_state, at, note) VALUES (?1, ?2, ?3, ?4, ?5)")?.execute((
+        id,
+        from.map(JobState::as_str),
+        to.as_str(),
+        millis(now),
+        note,
+    ))?;
     Ok(())
 }
 
@@ -673,9 +662,7 @@ fn latest_of(connection: &Connection, issue: u64) -> Result<Option<Job>, StoreEr
 fn from_row(row: &Row<'_>) -> Result<Job, StoreError> {
     let id_of = |name| -> rusqlite::Result<u64> { row.get::<_, i64>(name).map(i64::cast_unsigned) };
     let optional_id = |name| -> rusqlite::Result<Option<u64>> { Ok(row.get::<_, Option<i64>>(name)?.map(i64::cast_unsigned)) };
-    let state = |name| -> Result<Option<JobState>, StoreError> {
-        row.get::<_, Option<String>>(name)?.map(|text| text.parse()).transpose()
-    };
+    let state = |name| -> Result<Option<JobState>, StoreError> { row.get::<_, Option<String>>(name)?.map(|text| text.parse()).transpose() };
     let damaged = |error: serde_json::Error| StoreError::Damaged(error.to_string());
     let at = |name| -> rusqlite::Result<DateTime<Utc>> { row.get(name).map(time) };
     let lease_owner: Option<String> = row.get("lease_owner")?;

@@ -1,4 +1,4 @@
-//! What the bot must not forget, in one SQLite file: what GitHub delivered, the jobs and their states, effects outside and their outcome.
+//! What the bot must not forget, in one `SQLite` file: what GitHub delivered, the jobs and their states, effects outside and their outcome.
 //!
 //! Promises: [`Store::accept`] returns only after the delivery is on the disk. A job has one holder at most: [`Store::claim`] is one statement,
 //! a lease ends unless its holder renews it, and whatever a former holder still writes is refused. A step is recorded together with what it
@@ -107,7 +107,7 @@ impl Store {
         Ok(())
     }
 
-    /// What SQLite finds wrong with the file; empty when nothing is.
+    /// What `SQLite` finds wrong with the file; empty when nothing is.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -178,7 +178,7 @@ fn time(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }
 
-/// Identifiers are unsigned outside and signed in SQLite.
+/// Identifiers are unsigned outside and signed in `SQLite`.
 const fn stored(id: u64) -> i64 {
     id.cast_signed()
 }

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use std::collections::BTreeMap;
 
 /// Evaluations of the past that estimates are made from, the latest of each suite.
-const REMEMBERED: usize = 30;
+const REMEMBERED: u32 = 30;
 
 /// A job in the queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,12 +220,7 @@ fn schedule(
 }
 
 /// When an evaluation under way ends: by its own progress where it has made some, else by what earlier ones took.
-fn running_until(
-    job: &Job,
-    starts_at: Option<DateTime<Utc>>,
-    length: Option<TimeDelta>,
-    now: DateTime<Utc>,
-) -> Option<DateTime<Utc>> {
+fn running_until(job: &Job, starts_at: Option<DateTime<Utc>>, length: Option<TimeDelta>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let begun = starts_at?;
     if let Some(length) = length {
         return Some((begun + length).max(now));

@@ -17,7 +17,7 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     /// Ten attempts over about five hours: longer than most outages of a hosting service.
     fn default() -> Self {
-        Self { max_attempts: 10, first_wait: Duration::from_secs(30), longest_wait: Duration::from_secs(3600) }
+        Self { max_attempts: 10, first_wait: Duration::from_secs(30), longest_wait: Duration::from_hours(1) }
     }
 }
 
@@ -45,7 +45,7 @@ mod tests {
     /// Waits double up to the longest, and chance moves them by no more than half.
     #[test]
     fn waits_double_and_stay_bounded() {
-        let policy = RetryPolicy { max_attempts: 9, first_wait: Duration::from_secs(10), longest_wait: Duration::from_secs(60) };
+        let policy = RetryPolicy { max_attempts: 9, first_wait: Duration::from_secs(10), longest_wait: Duration::from_mins(1) };
         let now = DateTime::UNIX_EPOCH;
         let waits: Vec<i64> = (1..=40).map(|attempt| (policy.next(attempt, now, 0.5) - now).num_seconds()).collect();
         assert_eq!(waits[..5], [10, 20, 40, 60, 60]);
