@@ -3,8 +3,8 @@
 pub mod commands;
 mod comment;
 pub mod config;
-pub mod status;
 pub mod executor;
+pub mod status;
 pub mod store;
 
 pub use comment::{Links, MARKER, fenced, inert, results, results_comment};
