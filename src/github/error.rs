@@ -50,6 +50,13 @@ impl Error {
         self
     }
 
+    /// Sets how long to wait.
+    #[must_use]
+    pub(super) fn after(mut self, pause: Duration) -> Self {
+        self.kind = Kind::Transient { retry_after: Some(pause) };
+        self
+    }
+
     /// Whether another try later may help.
     #[must_use]
     pub fn kind(&self) -> Kind {
