@@ -17,5 +17,6 @@ pub mod leaderboard;
 pub mod meter;
 pub mod publish;
 pub mod sandbox;
+pub mod server;
 pub mod statistics;
 pub mod submission;

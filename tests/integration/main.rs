@@ -16,6 +16,7 @@ mod publish;
 #[cfg(feature = "engine")]
 mod run;
 mod sandbox;
+mod server;
 mod submission;
 mod synthetic;
 mod synthetic_samples;
