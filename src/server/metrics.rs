@@ -1,15 +1,21 @@
 //! `GET /metrics`: numbers for Prometheus, in its text form (`OpenMetrics`).
 
 use super::{App, internal_error};
+use crate::github::Statistics;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError};
+
+/// Name of the fact in the store that says when GitHub's state was last compared.
+const RECONCILED: &str = "reconciled";
 
 /// Media type of the text form.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -60,6 +66,11 @@ struct StateLabel {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct StatusLabel {
+    status: u16,
+}
+
 /// The server's own numbers.
 pub struct Metrics {
     received: Family<ResultLabel, Counter>,
@@ -71,6 +82,12 @@ pub struct Metrics {
     given_up: Gauge,
     open_effects: Gauge,
     failures: Gauge,
+    left: Family<StateLabel, Gauge>,
+    time_in_state: Family<StateLabel, Gauge<f64, AtomicU64>>,
+    reconciled: Gauge,
+    calls: Family<StatusLabel, Gauge>,
+    rate_limited: Gauge,
+    rate_limit_remaining: Gauge,
 }
 
 impl Metrics {
@@ -86,6 +103,13 @@ impl Metrics {
             given_up: Gauge::default(),
             open_effects: Gauge::default(),
             failures: Gauge::default(),
+            left: Family::default(),
+            time_in_state: Family::default(),
+            // Never, as far as this process knows.
+            reconciled: Gauge::default(),
+            calls: Family::default(),
+            rate_limited: Gauge::default(),
+            rate_limit_remaining: Gauge::default(),
         };
         let about = "Requests to /webhook by what became of them";
         registry.register("slm_bench_webhook_requests", about, metrics.received.clone());
@@ -101,6 +125,20 @@ impl Metrics {
         let about = "Effects outside (comments, commits, dispatches) whose outcome is unknown";
         registry.register("slm_bench_effects_open", about, metrics.open_effects.clone());
         registry.register("slm_bench_jobs_failures", "Times that a job failed since the store was made", metrics.failures.clone());
+        registry.register("slm_bench_state_left", "Times that a job left a state, since the store was made", metrics.left.clone());
+        let about = "Time that jobs spent in a state which they have left, since the store was made";
+        registry.register_with_unit("slm_bench_state_time", about, Unit::Seconds, metrics.time_in_state.clone());
+        let about = "Time since GitHub's state was last compared; -1 for never";
+        registry.register_with_unit("slm_bench_reconciled_age", about, Unit::Seconds, metrics.reconciled.clone());
+        let about = "Tries of calls to GitHub by HTTP status, 0 for no answer, since the process began";
+        registry.register("slm_bench_github_calls", about, metrics.calls.clone());
+        registry.register(
+            "slm_bench_github_rate_limited",
+            "Tries that met a rate limit, since the process began",
+            metrics.rate_limited.clone(),
+        );
+        let about = "Calls left in GitHub's current window; -1 before GitHub has said so";
+        registry.register("slm_bench_github_rate_limit_remaining", about, metrics.rate_limit_remaining.clone());
         metrics
     }
 
@@ -109,10 +147,18 @@ impl Metrics {
         self.received.get_or_create(&ResultLabel { result: result.as_str() }).inc();
     }
 
+    fn refresh_github(&self, statistics: &Statistics) {
+        for (status, count) in &statistics.calls {
+            self.calls.get_or_create(&StatusLabel { status: *status }).set(count.cast_signed());
+        }
+        self.rate_limited.set(statistics.rate_limited.cast_signed());
+        self.rate_limit_remaining.set(statistics.rate_limit_remaining.map_or(-1, u64::cast_signed));
+    }
+
     fn refresh(&self, app: &App) -> Result<(), crate::bot::store::StoreError> {
         let counts = app.store.counts()?;
         let now = (app.settings.now)();
-        let age = |since: Option<chrono::DateTime<chrono::Utc>>| since.map_or(0, |since| (now - since).num_seconds().max(0));
+        let age = |since: Option<DateTime<Utc>>| since.map_or(0, |since| (now - since).num_seconds().max(0));
         for (state, count) in &counts.jobs {
             self.jobs.get_or_create(&StateLabel { state: state.as_str() }).set(count.cast_signed());
         }
@@ -123,6 +169,13 @@ impl Metrics {
         self.given_up.set(counts.deliveries_given_up.cast_signed());
         self.open_effects.set(counts.open_intentions.cast_signed());
         self.failures.set(counts.failures.cast_signed());
+        for (state, (times, seconds)) in app.store.time_in_states()? {
+            let label = StateLabel { state: state.as_str() };
+            self.left.get_or_create(&label).set(times.cast_signed());
+            self.time_in_state.get_or_create(&label).set(seconds);
+        }
+        let reconciled: Option<DateTime<Utc>> = app.store.recall(RECONCILED)?.and_then(|text| text.parse().ok());
+        self.reconciled.set(reconciled.map_or(-1, |at| (now - at).num_seconds().max(0)));
         Ok(())
     }
 }
@@ -132,6 +185,9 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Response {
         if let Err(error) = app.metrics.refresh(&app) {
             // What the process itself counts is still true.
             tracing::error!(error = %error, "the store cannot be read for the metrics");
+        }
+        if let Some(statistics) = &app.github {
+            app.metrics.refresh_github(&statistics());
         }
         let mut text = String::new();
         let registry = app.registry.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,8 +19,8 @@ mod webhook;
 pub use metrics::{Metrics, Received};
 
 use crate::bot::store::Store;
-use crate::github::RepositoryName;
 use crate::github::webhook::Secrets;
+use crate::github::{RepositoryName, Statistics};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -66,6 +66,9 @@ pub struct Settings {
 /// A condition for being ready: `Err` says what is missing.
 pub type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// Tells what became of the calls to GitHub so far.
+pub type GitHubStatistics = Box<dyn Fn() -> Statistics + Send + Sync>;
+
 /// Everything that the requests share.
 pub struct App {
     settings: Settings,
@@ -73,6 +76,7 @@ pub struct App {
     metrics: Metrics,
     registry: Mutex<Registry>,
     probes: Vec<(&'static str, Probe)>,
+    github: Option<GitHubStatistics>,
     arrived: Arc<Notify>,
     stopping: AtomicBool,
     large_bodies: Semaphore,
@@ -90,6 +94,7 @@ impl App {
             metrics,
             registry: Mutex::new(registry),
             probes: Vec::new(),
+            github: None,
             arrived: Arc::new(Notify::new()),
             stopping: AtomicBool::new(false),
             large_bodies: Semaphore::new(LARGE_BODIES),
@@ -101,6 +106,13 @@ impl App {
     #[must_use]
     pub fn with_probe(mut self, name: &'static str, probe: Probe) -> Self {
         self.probes.push((name, probe));
+        self
+    }
+
+    /// Shows the calls to GitHub in the metrics.
+    #[must_use]
+    pub fn with_github(mut self, statistics: GitHubStatistics) -> Self {
+        self.github = Some(statistics);
         self
     }
 

@@ -69,12 +69,10 @@ fn text(app: &App) -> Result<Arc<str>, StoreError> {
 }
 
 fn queue(app: &App, now: DateTime<Utc>) -> Result<Queue, StoreError> {
-    use JobState::{Cancelled, Evaluated, Failed, Published, Received, Rejected, Reported, Validated};
+    use JobState::{Evaluated, Published, Received, Validated};
     let mut jobs: Vec<Entry> = app.store.queue(app.settings.slots, now)?.iter().map(|entry| in_line(entry, now)).collect();
     jobs.extend(app.store.jobs_in(&[Received, Validated, Evaluated, Published])?.iter().map(entry));
-    let mut ended = app.store.jobs_in(&[Reported, Rejected, Failed, Cancelled])?;
-    ended.sort_by_key(|job| std::cmp::Reverse((job.updated_at, job.id)));
-    jobs.extend(ended.iter().take(LATELY).map(entry));
+    jobs.extend(app.store.latest_ended(LATELY)?.iter().map(entry));
     Ok(Queue { generated_at: time(now), jobs })
 }
 

@@ -6,8 +6,8 @@ use reqwest::StatusCode;
 use reqwest::blocking::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 use slm_benchmark::bot::store::{NewJob, Store};
-use slm_benchmark::github::Secret;
 use slm_benchmark::github::webhook::Secrets;
+use slm_benchmark::github::{Secret, Statistics};
 use slm_benchmark::server::{self, App, Settings};
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +56,10 @@ impl Server {
             let healthy = Arc::clone(&healthy);
             move || if healthy.load(Ordering::Relaxed) { Ok(()) } else { Err("it has stopped".to_owned()) }
         };
-        let app = Arc::new(App::new(settings, Arc::clone(&store), Registry::default()).with_probe("worker", Box::new(probe)));
+        let calls = || Statistics { calls: [(200, 7)].into(), rate_limited: 0, rate_limit_remaining: Some(4990) };
+        let app = Arc::new(
+            App::new(settings, Arc::clone(&store), Registry::default()).with_probe("worker", Box::new(probe)).with_github(Box::new(calls)),
+        );
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -188,6 +191,9 @@ fn every_status_is_given() {
         "slm_bench_webhook_requests_total{result=\"too_large\"} 1",
         "slm_bench_deliveries_pending 3",
         "slm_bench_jobs{state=\"queued\"} 0",
+        "slm_bench_reconciled_age_seconds -1",
+        "slm_bench_github_calls{status=\"200\"} 7",
+        "slm_bench_github_rate_limit_remaining 4990",
         "# EOF",
     ] {
         assert!(metrics.lines().any(|other| other == line), "{line} is missing in\n{metrics}");
@@ -289,6 +295,12 @@ fn the_queue_is_what_the_website_reads() {
     });
     assert_eq!(queue, expected);
     assert_eq!(server.get("/queue.json").json::<Value>().unwrap(), expected);
+    // What has ended is told too.
+    let ended = Store::open(server.store.path()).unwrap();
+    let job = ended.job_of_issue(7).unwrap().unwrap();
+    ended.cancel(job.id, 21, now()).unwrap();
+    std::thread::sleep(Duration::from_millis(2_100));
+    assert_eq!(server.get("/queue.json").json::<Value>().unwrap()["jobs"][0]["state"], "cancelled");
 }
 
 /// The website is served with its own queue page, and every answer carries the security headers.

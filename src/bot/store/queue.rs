@@ -107,6 +107,34 @@ impl Store {
         Ok(counts)
     }
 
+    /// The jobs that ended last, the latest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn latest_ended(&self, limit: usize) -> Result<Vec<Job>, StoreError> {
+        let order = "WHERE state IN ('reported', 'rejected', 'failed', 'cancelled') ORDER BY updated_at DESC, jobs.id DESC LIMIT ?1";
+        super::jobs::many(&self.reader(), order, [i64::try_from(limit).unwrap_or(i64::MAX)])
+    }
+
+    /// How often jobs left each state, and how many seconds they had been in it, since the store was made.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn time_in_states(&self) -> Result<BTreeMap<JobState, (u64, f64)>, StoreError> {
+        let sql = "SELECT from_state, count(*), sum(at - begun) FROM
+                     (SELECT from_state, at, lag(at) OVER (PARTITION BY job ORDER BY id) AS begun FROM transitions)
+                   WHERE begun IS NOT NULL AND from_state IS NOT NULL GROUP BY from_state";
+        let reader = self.reader();
+        let mut statement = reader.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut times = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let milliseconds: i64 = row.get(2)?;
+            times.insert(row.get::<_, String>(0)?.parse()?, (number(row.get(1)?), milliseconds as f64 / 1000.0));
+        }
+        Ok(times)
+    }
+
     /// How much an author has submitted since a time.
     ///
     /// # Errors
