@@ -537,7 +537,7 @@ fn overwrite(kept: &Tensor, new: &Tensor, from: usize, end: usize) -> candle_cor
 }
 
 /// Checks that the device is there; gives its class.
-fn choose_device(wanted: Device) -> Result<&'static str, EngineError> {
+pub(super) fn choose_device(wanted: Device) -> Result<&'static str, EngineError> {
     let cuda = || candle_core::Device::new_cuda(0);
     let metal = || candle_core::Device::new_metal(0);
     let missing = |name: &str, error: candle_core::Error| {

@@ -58,6 +58,32 @@ fn load_mistralrs(_source: &ModelSource<'_>, _options: &Options) -> Result<Box<d
     Err(EngineError::Load("this slm-bench was built without mistral.rs; build it with the feature `engine`".to_owned()))
 }
 
+/// The class of the device that a choice leads to on this machine: `cpu`, `cuda` or `metal`.
+///
+/// # Errors
+/// [`EngineError::Load`] where the device is not there, or this program was built without an engine.
+#[cfg(feature = "engine")]
+pub fn probe(device: Device) -> Result<&'static str, EngineError> {
+    mistralrs::choose_device(device)
+}
+
+/// The class of the device that a choice leads to on this machine: without mistral.rs there is the CPU alone.
+///
+/// # Errors
+/// [`EngineError::Load`] for another device, or where this program was built without any engine.
+#[cfg(not(feature = "engine"))]
+pub fn probe(device: Device) -> Result<&'static str, EngineError> {
+    match device {
+        Device::Auto | Device::Cpu if cfg!(feature = "native") => Ok("cpu"),
+        _ if cfg!(feature = "native") => {
+            Err(EngineError::Load("this device needs mistral.rs; build slm-bench with the feature `engine`".to_owned()))
+        }
+        _ => Err(EngineError::Load(
+            "this slm-bench was built without an engine (`--no-default-features`); build it with the feature `engine`".to_owned(),
+        )),
+    }
+}
+
 /// Index of a token in the model's vocabulary.
 pub type TokenId = u32;
 

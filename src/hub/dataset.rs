@@ -48,6 +48,15 @@ struct Shard {
 /// Parquet files by configuration and split.
 type Catalogue = BTreeMap<String, BTreeMap<String, Vec<Shard>>>;
 
+/// Where a split's rows can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatasetAccess {
+    /// From the hub.
+    Hub,
+    /// From the cache alone.
+    Cached,
+}
+
 impl Hub {
     /// The rows of a dataset's split. `config` `None`: the default configuration, or the only one. `revision` `None`: `main`.
     /// The given revision is searched first, then the branch `refs/convert/parquet`; the result tells the commit that was read.
@@ -102,6 +111,34 @@ impl Hub {
                 commit_at(CONVERTED).map_err(|_| HubError::NoSuchSplit { what, existing })
             }
             commit => commit,
+        }
+    }
+
+    /// Whether a split's rows can be read from here. Its files are not downloaded; the hub is asked for the head of one, so that terms which
+    /// nobody has accepted are noticed.
+    ///
+    /// # Errors
+    /// As [`Hub::dataset_split`].
+    pub fn dataset_access(&self, repo: &str, config: Option<&str>, split: &str) -> Result<DatasetAccess, HubError> {
+        let repo = Repo::new(RepoKind::Dataset, repo)?;
+        let cached = self.search_cache(&repo, "main", config, split);
+        let Some(remote) = &self.remote else { return cached.map(|_| DatasetAccess::Cached) };
+        let reached = |revision: &str| -> Result<(), HubError> {
+            let listing = self.dataset_listing(&repo, revision)?;
+            let (_, shards) = choose(catalogue(listing.files.iter().map(|file| file.path.as_str())), config, split, &repo)?;
+            match shards.first() {
+                Some(shard) => remote.head(&repo, &listing.commit, &shard.path).map(drop),
+                None => Ok(()),
+            }
+        };
+        let answer = match reached("main") {
+            Err(HubError::NoSuchSplit { .. }) => reached(CONVERTED),
+            answer => answer,
+        };
+        match (answer, cached) {
+            (Ok(()), _) => Ok(DatasetAccess::Hub),
+            (Err(_), Ok(found)) if found.is_surely_whole => Ok(DatasetAccess::Cached),
+            (Err(error), _) => Err(error),
         }
     }
 

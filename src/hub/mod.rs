@@ -21,7 +21,7 @@ mod rows;
 mod safetensors;
 mod settings;
 
-pub use dataset::DatasetSplit;
+pub use dataset::{DatasetAccess, DatasetSplit};
 pub use download::{LocalFile, LocalModel, Progress, Weights, model_in_folder};
 pub use error::HubError;
 pub use facts::{GatedAccess, ModelFacts, RepositoryFile};

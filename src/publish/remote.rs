@@ -84,6 +84,19 @@ impl Publisher {
         Ok(())
     }
 
+    /// Connects as a push would, sends nothing, and gives the commit that the branch is at; `None` where the remote has no such branch.
+    ///
+    /// # Errors
+    /// As for a publication: the address, the connection, the credentials.
+    pub fn probe(&self) -> Result<Option<String>, PublishError> {
+        self.check_address()?;
+        let reference = self.reference();
+        let mut remote = git2::Remote::create_detached(self.remote.as_str()).map_err(|error| self.failed(&error))?;
+        let connection = remote.connect_auth(Direction::Push, Some(self.callbacks()), None).map_err(|error| self.failed(&error))?;
+        let heads = connection.list().map_err(|error| self.failed(&error))?;
+        Ok(heads.iter().find(|head| head.name() == reference).map(|head| head.oid().to_string()))
+    }
+
     /// The bare cache repository, made in one step: a process that is killed meanwhile leaves no half of it under its name.
     pub(super) fn open_cache(&self) -> Result<Repository, PublishError> {
         let in_cache = |source| PublishError::Cache { path: self.cache.clone(), source };
