@@ -2,6 +2,8 @@
 
 mod local;
 mod process;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
 
 pub use local::{LocalConfig, LocalExecutor};
 
