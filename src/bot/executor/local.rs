@@ -209,6 +209,9 @@ impl Executor for LocalExecutor {
         let host = |error: anyhow::Error| ExecutorError::transient(format!("the evaluation could not be started: {error:#}"));
         fs::create_dir_all(order.results())
             .map_err(|error| ExecutorError::transient(format!("the work folder cannot be made: {error}")))?;
+        if !order.work.is_absolute() {
+            return Err(ExecutorError::permanent("the work folder must be named from the root on"));
+        }
         let submission = order.work.join("submission.yml");
         write_atomically(&submission, order.submission.as_bytes()).map_err(host)?;
         let mut child = self

@@ -2,10 +2,12 @@
 
 mod local;
 mod process;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;
 
 pub use local::{LocalConfig, LocalExecutor};
+pub(in crate::bot) use process::end_this_process;
 
 use crate::bot::store::{Failure, FailureKind};
 use crate::evaluation::RunProgress;

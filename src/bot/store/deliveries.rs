@@ -3,7 +3,7 @@
 use super::lease::Table;
 use super::{Lease, Store, StoreError, millis, stored, time};
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -80,7 +80,9 @@ impl Store {
         let mut writer = self.writer();
         if ticket.answer.get().is_none() {
             let batch = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-            let written = insert_all(&mut writer, &batch);
+            let written = self.write_with(&mut writer, "accept", |transaction| {
+                batch.iter().map(|ticket| insert(transaction, &ticket.delivery, ticket.at)).collect::<Result<Vec<_>, _>>()
+            });
             for (place, ticket) in batch.iter().enumerate() {
                 let answer = written.as_ref().ok().and_then(|answers| answers.get(place).copied());
                 // Set once: only the thread that took the ticket answers it, and it holds the writer meanwhile.
@@ -90,10 +92,7 @@ impl Store {
         if let Some(Some(answer)) = ticket.answer.get() {
             return Ok(*answer);
         }
-        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let answer = insert(&transaction, &ticket.delivery, now)?;
-        transaction.commit()?;
-        Ok(answer)
+        self.write_with(&mut writer, "accept", |transaction| insert(transaction, &ticket.delivery, now))
     }
 
     /// The next delivery to handle, held until `length` from now; `None` when there is none. One that ended its worker as often as the policy
@@ -103,7 +102,7 @@ impl Store {
     /// The store cannot be written.
     pub fn next_delivery(&self, worker: &str, now: DateTime<Utc>, length: Duration) -> Result<Option<Claimed>, StoreError> {
         let until = millis(now + TimeDelta::from_std(length).unwrap_or(TimeDelta::hours(1)));
-        self.write(|transaction| {
+        self.write("next_delivery", |transaction| {
             let worn: Vec<i64> = transaction
                 .prepare_cached("SELECT id FROM deliveries WHERE done_at IS NULL AND lease_until <= ?1 AND attempts >= ?2")?
                 .query_map((millis(now), self.policy.max_attempts), |row| row.get(0))?
@@ -144,7 +143,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::LeaseLost`].
     pub fn finish_delivery(&self, lease: &Lease, outcome: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
-        self.write(|transaction| {
+        self.write("finish_delivery", |transaction| {
             lease.check(transaction)?;
             let sql = "UPDATE deliveries SET done_at = ?2, outcome = ?3, lease_owner = NULL, lease_until = 0 WHERE id = ?1";
             transaction.execute(sql, (lease.id, millis(now), outcome))?;
@@ -188,7 +187,8 @@ impl Store {
     /// # Errors
     /// The store cannot be written.
     pub fn forget_deliveries(&self, before: DateTime<Utc>) -> Result<usize, StoreError> {
-        Ok(self.writer().execute("DELETE FROM deliveries WHERE done_at < ?1", [millis(before)])?)
+        let sql = "DELETE FROM deliveries WHERE done_at < ?1";
+        self.write("forget_deliveries", |transaction| Ok(transaction.execute(sql, [millis(before)])?))
     }
 }
 
@@ -197,13 +197,6 @@ pub(super) fn give_up(connection: &Connection, id: i64, why: &str, now: DateTime
     let sql = "UPDATE deliveries SET done_at = ?2, outcome = 'given up: ' || ?3, lease_owner = NULL, lease_until = 0 WHERE id = ?1";
     connection.execute(sql, (id, millis(now), why))?;
     Ok(())
-}
-
-fn insert_all(writer: &mut Connection, batch: &[Arc<Ticket>]) -> Result<Vec<Intake>, StoreError> {
-    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let answers: Vec<Intake> = batch.iter().map(|ticket| insert(&transaction, &ticket.delivery, ticket.at)).collect::<Result<_, _>>()?;
-    transaction.commit()?;
-    Ok(answers)
 }
 
 fn insert(transaction: &Transaction<'_>, delivery: &Delivery, now: DateTime<Utc>) -> Result<Intake, StoreError> {

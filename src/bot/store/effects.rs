@@ -23,7 +23,7 @@ impl Store {
     /// [`StoreError::LeaseLost`]: do nothing.
     pub fn intend(&self, lease: &Lease, name: &str, now: DateTime<Utc>) -> Result<Intention, StoreError> {
         let owner = lease.owner();
-        self.write(|transaction| {
+        self.write("intend", |transaction| {
             lease.check(transaction)?;
             let sql = "SELECT intended_at, result FROM effects WHERE owner = ?1 AND name = ?2";
             let found: Option<(i64, Option<String>)> =
@@ -47,8 +47,7 @@ impl Store {
     pub fn conclude(&self, lease: &Lease, name: &str, result: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
         let sql = "INSERT INTO effects (owner, name, intended_at, done_at, result) VALUES (?1, ?2, ?3, ?3, ?4)
                    ON CONFLICT (owner, name) DO UPDATE SET done_at = coalesce(done_at, excluded.done_at), result = coalesce(result, excluded.result)";
-        self.writer().execute(sql, (lease.owner(), name, millis(now), result))?;
-        Ok(())
+        self.write("conclude", |transaction| Ok(transaction.execute(sql, (lease.owner(), name, millis(now), result)).map(drop)?))
     }
 
     /// Takes an intention back: the effect is known not to have happened.
@@ -56,8 +55,8 @@ impl Store {
     /// # Errors
     /// The store cannot be written.
     pub fn withdraw(&self, lease: &Lease, name: &str) -> Result<(), StoreError> {
-        self.writer().execute("DELETE FROM effects WHERE owner = ?1 AND name = ?2 AND result IS NULL", (lease.owner(), name))?;
-        Ok(())
+        let sql = "DELETE FROM effects WHERE owner = ?1 AND name = ?2 AND result IS NULL";
+        self.write("withdraw", |transaction| Ok(transaction.execute(sql, (lease.owner(), name)).map(drop)?))
     }
 
     /// Effects whose outcome is unknown, as (owner, name, time of the intention), the oldest first.

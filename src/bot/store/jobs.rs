@@ -219,7 +219,7 @@ impl Store {
     /// # Errors
     /// The store cannot be written.
     pub fn submit(&self, new: &NewJob, now: DateTime<Utc>) -> Result<Submitted, StoreError> {
-        self.write(|transaction| {
+        self.write("submit", |transaction| {
             let latest = latest_of(transaction, new.issue)?;
             if let Some(job) = latest {
                 if job.body_hash == new.body_hash {
@@ -256,7 +256,7 @@ impl Store {
             // What has begun comes first: its answers are kept and its author has waited longest.
             Lane::Evaluation => ("('queued', 'evaluating')", "state = 'queued', queued_at, id"),
         };
-        self.write(|transaction| {
+        self.write("claim", |transaction| {
             let sql = format!(
                 "SELECT id, coalesce(error, 'the worker ended without a word') FROM jobs
                  WHERE state IN {states} AND lease_until <= ?1 AND attempts >= ?2"
@@ -292,7 +292,7 @@ impl Store {
                          ORDER BY id LIMIT 1)
              RETURNING id, lease_token, edition, 1"
         );
-        self.write(|transaction| claimed(transaction, &sql, worker, now, length))
+        self.write("claim_unshown", |transaction| claimed(transaction, &sql, worker, now, length))
     }
 
     /// Records that the issue shows `state` now.
@@ -300,7 +300,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::LeaseLost`].
     pub fn mark_shown(&self, lease: &Lease, state: JobState) -> Result<(), StoreError> {
-        self.write(|transaction| {
+        self.write("mark_shown", |transaction| {
             lease.check(transaction)?;
             let sql = "UPDATE jobs SET shown = ?2, show_attempts = 0, show_not_before = 0 WHERE id = ?1";
             transaction.execute(sql, (lease.id, state.as_str()))?;
@@ -315,7 +315,7 @@ impl Store {
     /// is not in `from`; [`StoreError::Forbidden`].
     pub fn transition(&self, lease: &Lease, from: JobState, to: JobState, change: &Change, now: DateTime<Utc>) -> Result<Job, StoreError> {
         from.check_step(to)?;
-        self.write(|transaction| {
+        self.write(to.as_str(), |transaction| {
             check_current(transaction, lease, Some(from))?;
             apply(transaction, lease.id, from, to, change, now)?;
             by_id(transaction, lease.id)
@@ -327,7 +327,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::LeaseLost`].
     pub fn update(&self, lease: &Lease, change: &Change, now: DateTime<Utc>) -> Result<(), StoreError> {
-        self.write(|transaction| {
+        self.write("update", |transaction| {
             check_current(transaction, lease, None)?;
             store_findings(transaction, lease.id, change, now)
         })
@@ -352,7 +352,8 @@ impl Store {
 
     fn set_field(&self, lease: &Lease, field: &'static str, value: Option<&str>) -> Result<(), StoreError> {
         let sql = format!("UPDATE jobs SET {field} = ?4 WHERE id = ?1 AND lease_token = ?2 AND lease_owner = ?3");
-        let changed = self.writer().execute(&sql, (lease.id, lease.token, &lease.worker, value))?;
+        let row = (lease.id, lease.token, &lease.worker, value);
+        let changed = self.write(field, |transaction| Ok(transaction.execute(&sql, row)?))?;
         if changed == 0 { Err(lease.lost()) } else { Ok(()) }
     }
 
@@ -361,7 +362,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::LeaseLost`].
     pub fn set_status_comment(&self, lease: &Lease, comment: Option<u64>) -> Result<(), StoreError> {
-        self.write(|transaction| {
+        self.write("set_status_comment", |transaction| {
             lease.check(transaction)?;
             let sql = "UPDATE issues SET status_comment = ?2 WHERE number = (SELECT issue FROM jobs WHERE id = ?1)";
             transaction.execute(sql, (lease.id, comment.map(stored)))?;
@@ -375,7 +376,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchJob`].
     pub fn approve(&self, id: i64, body_hash: &str, by: Option<u64>, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        self.write(|transaction| {
+        self.write("queued", |transaction| {
             let job = by_id(transaction, id)?;
             if job.state != JobState::Validated || job.body_hash != body_hash {
                 return Ok(false);
@@ -394,7 +395,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchJob`].
     pub fn cancel(&self, id: i64, by: u64, now: DateTime<Utc>) -> Result<Cancelled, StoreError> {
-        self.write(|transaction| {
+        self.write("cancel", |transaction| {
             let state = Self::state_of(transaction, id)?;
             Ok(match state {
                 JobState::Received | JobState::Validated | JobState::Queued => {
@@ -417,7 +418,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuchJob`].
     pub fn retry(&self, id: i64, by: u64, now: DateTime<Utc>) -> Result<Retried, StoreError> {
-        self.write(|transaction| {
+        self.write("retry", |transaction| {
             let job = by_id(transaction, id)?;
             if latest_of(transaction, job.issue)?.is_some_and(|latest| latest.id != id) {
                 return Ok(Retried::Superseded);

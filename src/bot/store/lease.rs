@@ -116,8 +116,8 @@ impl Store {
              WHERE id = ?1 AND lease_token = ?2 AND lease_owner = ?3",
             lease.table.name()
         );
-        self.writer().execute(&sql, (lease.id, lease.token, &lease.worker, until.map(millis)))?;
-        Ok(())
+        let row = (lease.id, lease.token, &lease.worker, until.map(millis));
+        self.write("release", |transaction| Ok(transaction.execute(&sql, row).map(drop)?))
     }
 
     /// Renews a lease for `length` from now on.
@@ -131,12 +131,16 @@ impl Store {
                 let sql = "UPDATE jobs SET lease_until = ?4, heartbeat_at = ?5 WHERE id = ?1 AND lease_token = ?2 AND lease_owner = ?3
                            RETURNING edition <> ?6, cancel_requested";
                 let row = (lease.id, lease.token, &lease.worker, until, millis(now), lease.edition);
-                self.writer().query_row(sql, row, |row| Ok((row.get(0)?, row.get(1)?))).optional()?
+                self.write("heartbeat", |transaction| {
+                    Ok(transaction.query_row(sql, row, |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+                })?
             }
             Table::Deliveries => {
                 let sql = "UPDATE deliveries SET lease_until = ?4 WHERE id = ?1 AND lease_token = ?2 AND lease_owner = ?3 RETURNING 0, 0";
                 let row = (lease.id, lease.token, &lease.worker, until);
-                self.writer().query_row(sql, row, |row| Ok((row.get(0)?, row.get(1)?))).optional()?
+                self.write("heartbeat", |transaction| {
+                    Ok(transaction.query_row(sql, row, |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+                })?
             }
         };
         match renewed {
@@ -163,7 +167,7 @@ impl Store {
         now: DateTime<Utc>,
         chance: f64,
     ) -> Result<Failed, StoreError> {
-        self.write(|transaction| {
+        self.write("fail", |transaction| {
             lease.check(transaction)?;
             let column = if lease.shows { "show_attempts" } else { "attempts" };
             let sql = format!("SELECT {column} FROM {} WHERE id = ?1", lease.table.name());

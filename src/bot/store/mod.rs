@@ -6,6 +6,7 @@
 //!
 //! All calls block for a disk write at most; from asynchronous code they belong into `spawn_blocking`. Times and chance are passed in.
 
+mod crash;
 mod deliveries;
 mod effects;
 mod error;
@@ -18,6 +19,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use crash::{CrashPoint, UnknownPoint};
 pub use deliveries::{Claimed, Delivery, Intake, Pending};
 pub use effects::Intention;
 pub use error::StoreError;
@@ -28,6 +30,7 @@ pub use retry::{RetryPolicy, chance};
 pub use state::{FailureKind, JobState};
 
 use chrono::{DateTime, Utc};
+use crash::Side;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,6 +46,7 @@ pub struct Store {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
     waiting: Mutex<Vec<std::sync::Arc<deliveries::Ticket>>>,
+    crash: Option<CrashPoint>,
 }
 
 impl std::fmt::Debug for Store {
@@ -76,7 +80,21 @@ impl Store {
         let reader = Connection::open_with_flags(path, flags).map_err(problem)?;
         set_up(&reader).map_err(problem)?;
         reader.pragma_update(None, "query_only", true).map_err(problem)?;
-        Ok(Self { path: path.to_owned(), policy, writer: Mutex::new(writer), reader: Mutex::new(reader), waiting: Mutex::default() })
+        Ok(Self {
+            path: path.to_owned(),
+            policy,
+            writer: Mutex::new(writer),
+            reader: Mutex::new(reader),
+            waiting: Mutex::default(),
+            crash: None,
+        })
+    }
+
+    /// The same store, ending this process at a point: for tests of what a crash there leaves behind.
+    #[must_use]
+    pub fn crashing_at(mut self, point: CrashPoint) -> Self {
+        self.crash = Some(point);
+        self
     }
 
     /// The store's file.
@@ -124,8 +142,7 @@ impl Store {
     /// The store cannot be written.
     pub fn remember(&self, name: &str, value: &str) -> Result<(), StoreError> {
         let sql = "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        self.writer().execute(sql, (name, value))?;
-        Ok(())
+        self.write("remember", |transaction| Ok(transaction.execute(sql, (name, value)).map(drop)?))
     }
 
     /// A fact kept by [`Self::remember`].
@@ -146,13 +163,29 @@ impl Store {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does `work` in one write transaction: all of it is kept, or nothing.
-    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut writer = self.writer();
+    /// Does `work` in one write transaction: all of it is kept, or nothing. `what` names it for [`CrashPoint`].
+    fn write<T>(&self, what: &str, work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.write_with(&mut self.writer(), what, work)
+    }
+
+    fn write_with<T>(
+        &self,
+        writer: &mut Connection,
+        what: &str,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let before = writer.total_changes();
         // Immediate: a transaction that reads first and then wants to write could not wait for another process that writes.
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let value = work(&transaction)?;
+        let crash = self.crash.as_ref().filter(|point| transaction.total_changes() > before && point.is_now(what));
+        if let Some(point) = crash {
+            point.pass(Side::Before);
+        }
         transaction.commit()?;
+        if let Some(point) = crash {
+            point.pass(Side::After);
+        }
         Ok(value)
     }
 }
