@@ -8,6 +8,8 @@ mod docs;
 #[cfg(feature = "engine")]
 mod engine;
 mod git_server;
+mod github;
+mod github_stand_in;
 mod hub;
 #[cfg(feature = "engine")]
 mod hub_cache;
