@@ -4,6 +4,7 @@
 //! links and HTML are not looked at, so that nobody commands by quoting somebody else. Pure.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write};
 
 /// The word that every command begins with.
@@ -16,7 +17,8 @@ const MARK: char = '\u{fffc}';
 const LONGEST_WORD: usize = 40;
 
 /// What somebody asks of the bot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// List the commands.
     Help,

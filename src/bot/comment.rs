@@ -20,16 +20,16 @@ pub struct Links {
     pub page: Option<String>,
 }
 
-/// The comment that announces a model's results: scores with their intervals and the change against the previous revision, what is missing
-/// and why, what to doubt, how to check.
-///
-/// `rank` is the model's place with its interval in words, where it has one. `previous` are earlier runs of the same model.
+/// The comment that announces results, of the text that [`results`] gives.
 #[must_use]
-pub fn results_comment(runs: &[Run], previous: &[RunSummary], rank: Option<&str>, links: &Links) -> String {
-    capped(format!("{MARKER}\n{}", results(runs, previous, rank, links)), 0)
+pub fn status_of_results(results: &str) -> String {
+    capped(format!("{MARKER}\n{results}"), 0)
 }
 
-/// The text of [`results_comment`], without the marker and of any length.
+/// What is said about a model's results, of any length: scores with their intervals and the change against the previous revision, what is
+/// missing and why, what to doubt, how to check.
+///
+/// `rank` is the model's place with its interval in words, where it has one. `previous` are earlier runs of the same model.
 #[must_use]
 pub fn results(runs: &[Run], previous: &[RunSummary], rank: Option<&str>, links: &Links) -> String {
     let mut text = String::new();

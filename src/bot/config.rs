@@ -20,6 +20,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("server.max_body_bytes", "largest webhook that is read; GitHub sends at most 25 MB"),
     ("storage.database", "the SQLite file that holds deliveries and jobs"),
     ("storage.work", "folder for runs under way, the git cache and finished runs until they are published"),
+    ("storage.lease_seconds", "how long the work of a server that died stays reserved for it"),
     ("repository.name", "the GitHub repository with the issues, `owner/name`"),
     ("repository.remote", "address that results are pushed to; the repository on GitHub when not given"),
     ("repository.branch", "branch that results are pushed to"),
@@ -28,9 +29,12 @@ pub const KEYS: &[(&str, &str)] = &[
     ("repository.token", "token that may write the repository's contents, where it is another than GitHub's own below"),
     ("repository.signing_key", "file of the SSH private key that signs the commits"),
     ("github.api", "address of GitHub's API; another one for GitHub Enterprise Server"),
-    ("github.token", "personal token of the bot's account"),
+    ("github.token", "personal token of the bot's account; the variable GITHUB_TOKEN when neither it nor an App is given"),
     ("github.app.id", "number of the GitHub App, instead of a token"),
-    ("github.app.installation", "number of the App's installation; looked up for the repository when not given"),
+    (
+        "github.app.installation",
+        "number of the App's installation on the repository's owner (the last part of the address of its settings page)",
+    ),
     ("github.app.private_key", "the App's private key (PEM)"),
     ("webhook.secret", "secret that GitHub signs webhooks with"),
     ("webhook.previous_secret", "the secret before, accepted too while it is being changed"),
@@ -42,6 +46,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("policy.max_hours", "longest estimated evaluation; above it the suite `quick` is offered"),
     ("executor.kind", "`local`: on this machine; `actions`: on GitHub Actions runners"),
     ("executor.concurrency", "evaluations at the same time"),
+    ("executor.program", "the slm-bench that evaluates here; this program when not given"),
     ("executor.memory_gib", "most memory that one evaluation may use"),
     ("executor.wall_hours", "longest that one evaluation may take before it is stopped"),
     ("executor.device", "where a local evaluation computes: auto, cpu, cuda, metal"),
@@ -150,6 +155,21 @@ pub struct Storage {
     pub database: PathBuf,
     /// Work folder.
     pub work: PathBuf,
+    /// How long the work of a server that died stays reserved for it, in seconds.
+    #[serde(default = "lease_seconds", deserialize_with = "positive")]
+    pub lease_seconds: f64,
+}
+
+fn lease_seconds() -> f64 {
+    30.0
+}
+
+impl Storage {
+    /// How long work is reserved at a time.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        hours(self.lease_seconds / 3600.0)
+    }
 }
 
 /// `[repository]`: where issues are and results go.
@@ -235,9 +255,8 @@ impl GitHub {
 pub struct App {
     /// Number of the App.
     pub id: u64,
-    /// Number of its installation.
-    #[serde(default)]
-    pub installation: Option<u64>,
+    /// Number of its installation on the repository's owner.
+    pub installation: u64,
     /// Its private key.
     pub private_key: SecretSource,
 }
@@ -309,6 +328,8 @@ pub struct Executor {
     pub kind: ExecutorKind,
     /// Evaluations at the same time.
     pub concurrency: NonZeroU32,
+    /// The `slm-bench` that evaluates on this machine; this program when not given.
+    pub program: Option<PathBuf>,
     /// Most memory of one evaluation in GiB.
     #[serde(deserialize_with = "positive")]
     pub memory_gib: f64,
@@ -328,6 +349,7 @@ impl Default for Executor {
         Self {
             kind: ExecutorKind::default(),
             concurrency: NonZeroU32::MIN,
+            program: None,
             memory_gib: 16.0,
             wall_hours: 48.0,
             device: "auto".to_owned(),
@@ -567,6 +589,7 @@ impl Config {
         resolve(&mut self.storage.work);
         self.server.website.as_mut().map(resolve);
         self.repository.signing_key.as_mut().map(resolve);
+        self.executor.program.as_mut().map(resolve);
         let sources = [&mut self.repository.token, &mut self.github.token, &mut self.webhook.secret, &mut self.webhook.previous_secret];
         sources.into_iter().flatten().for_each(secret);
         self.github.app.iter_mut().for_each(|app| secret(&mut app.private_key));
@@ -610,6 +633,7 @@ max_body_bytes = 1000000
 [storage]
 database = "store.sqlite"
 work = "work"
+lease_seconds = 5
 
 [repository]
 name = "octo-org/leaderboard"
@@ -639,6 +663,7 @@ max_hours = 3
 [executor]
 kind = "actions"
 concurrency = 2
+program = "bin/slm-bench"
 memory_gib = 4.5
 wall_hours = 1
 device = "cpu"

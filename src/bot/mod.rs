@@ -3,8 +3,12 @@
 pub mod commands;
 mod comment;
 pub mod config;
+pub mod decide;
 pub mod executor;
+pub mod publication;
 pub mod status;
 pub mod store;
+pub mod validation;
+pub mod worker;
 
-pub use comment::{Links, MARKER, fenced, inert, results, results_comment};
+pub use comment::{Links, MARKER, fenced, inert, results, status_of_results};

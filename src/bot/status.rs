@@ -92,7 +92,7 @@ pub enum Shown<'a> {
     Publishing,
     /// Done.
     Reported {
-        /// The results, as [`super::results_comment`] writes them.
+        /// The results, as [`super::results`] writes them.
         results: &'a str,
     },
     /// Given up.
@@ -117,6 +117,10 @@ pub struct Status<'a> {
     pub body_hash: &'a str,
     /// Suite.
     pub suite: &'a str,
+    /// Commit of the model that was checked.
+    pub revision: Option<&'a str>,
+    /// The text may be evaluated.
+    pub approved: bool,
     /// Address of the queue page.
     pub queue_page: Option<&'a str>,
 }
@@ -130,6 +134,12 @@ pub struct Remembered {
     pub body: String,
     /// Suite.
     pub suite: String,
+    /// Commit of the model that was checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// The text may be evaluated.
+    #[serde(default)]
+    pub approved: bool,
 }
 
 const STATE_MARKER: &str = "<!-- slm-bench:state ";
@@ -181,7 +191,13 @@ impl Status<'_> {
     /// The comment.
     #[must_use]
     pub fn to_markdown(&self) -> String {
-        let remembered = Remembered { state: self.shown.name().to_owned(), body: self.body_hash.to_owned(), suite: self.suite.to_owned() };
+        let remembered = Remembered {
+            state: self.shown.name().to_owned(),
+            body: self.body_hash.to_owned(),
+            suite: self.suite.to_owned(),
+            revision: self.revision.map(str::to_owned),
+            approved: self.approved,
+        };
         let state = serde_json::to_string(&remembered).unwrap_or_default();
         let mut text = format!("{MARKER}\n{STATE_MARKER}{state} -->\n");
         self.write_body(&mut text);
@@ -357,7 +373,8 @@ pub fn reply_marker(comment: u64) -> String {
 }
 
 /// What the bot answers to a command.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// The commands.
     Help,
@@ -371,8 +388,6 @@ pub enum Reply {
     Status(String),
     /// Approved and queued.
     Approved,
-    /// Queued by the author's own command.
-    Queued,
     /// Approval was asked for something that is not waiting for it; the state.
     NothingToApprove(String),
     /// The issue was edited after it was checked.
@@ -414,7 +429,6 @@ impl Reply {
             Self::NoSubmission => "This issue holds no submission. Open one with the form \"Model submission\".\n".to_owned(),
             Self::Status(sentence) => format!("{sentence}\n"),
             Self::Approved => "Approved and queued.\n".to_owned(),
-            Self::Queued => "Queued.\n".to_owned(),
             Self::NothingToApprove(state) => format!("There is nothing to approve: the submission is {}.\n", in_words(state)),
             Self::EditedSince => {
                 format!(
@@ -481,8 +495,15 @@ mod tests {
     }
 
     fn comment(shown: Shown<'_>) -> String {
-        let status =
-            Status { shown, job: Some(12), body_hash: "0f1e2d", suite: "standard", queue_page: Some("https://bench.example.org/queue") };
+        let status = Status {
+            shown,
+            job: Some(12),
+            body_hash: "0f1e2d",
+            suite: "standard",
+            revision: Some("93efa2f097d58c2a74874c7e644dbc9b0cee75a2"),
+            approved: false,
+            queue_page: Some("https://bench.example.org/queue"),
+        };
         status.to_markdown()
     }
 
@@ -491,7 +512,7 @@ mod tests {
     fn status_comments() {
         let valid = report(EXAMPLE);
         let bad = report(&EXAMPLE.replace("license:", "licence:").replace("135M\"\n  arch", "many\"\n  arch"));
-        let hour = Duration::from_mins(60);
+        let hour = Duration::from_hours(1);
         insta::assert_snapshot!("received", comment(Shown::Received));
         insta::assert_snapshot!("rejected", comment(Shown::Rejected { report: &bad, known_results: None }));
         let known_results = Some("https://github.com/octo-org/leaderboard/tree/main/results/raw/huggingfacetb--smollm2-135m");
@@ -532,7 +553,6 @@ mod tests {
             Reply::NoSubmission,
             Reply::Status(word("The submission is queued; the status comment says more.")),
             Reply::Approved,
-            Reply::Queued,
             Reply::NothingToApprove(word("queued")),
             Reply::EditedSince,
             Reply::CheckedAgain,
@@ -553,7 +573,13 @@ mod tests {
     #[test]
     fn the_state_is_read_back() {
         let text = comment(Shown::Cancelled);
-        let expected = Remembered { state: "cancelled".to_owned(), body: "0f1e2d".to_owned(), suite: "standard".to_owned() };
+        let expected = Remembered {
+            state: "cancelled".to_owned(),
+            body: "0f1e2d".to_owned(),
+            suite: "standard".to_owned(),
+            revision: Some("93efa2f097d58c2a74874c7e644dbc9b0cee75a2".to_owned()),
+            approved: false,
+        };
         assert_eq!(remembered(&text), Some(expected.clone()));
         assert_eq!(remembered(&text.replace('\n', "\r\n")), Some(expected));
         assert_eq!(remembered(&format!("> {text}")), None);

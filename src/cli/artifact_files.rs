@@ -1,9 +1,8 @@
 //! Reading what runs left on disk: `run.json`, registry, submission.
 
 use super::InvalidInput;
-use crate::benchmark::suites::Suite;
-use crate::evaluation::pillar_specs;
-use crate::leaderboard::{Decision, PillarSpec, Quantization, Registry, Run, RunSummary, Submitted};
+pub(crate) use crate::bot::publication::{pillars_of, published_path, submitted};
+use crate::leaderboard::{Decision, Registry, Run, RunSummary};
 use crate::submission::{self, InputKind, Submission};
 use anyhow::Context;
 use sha2::{Digest, Sha256};
@@ -33,11 +32,6 @@ impl StoredRun {
     pub(crate) fn summary(&self) -> RunSummary {
         RunSummary::new(&self.run, published_path(&self.run), self.sha256.clone())
     }
-}
-
-/// Where a run stands in a repository, whatever folder it is read from: `results/raw/<slug>/<run-id>/run.json`.
-pub(crate) fn published_path(run: &Run) -> String {
-    format!("results/raw/{}/{}/run.json", submission::slug(&run.model.hf_repo), run.run_id)
 }
 
 /// Every `run.json` below a folder, sorted by path. Links are not followed.
@@ -102,35 +96,4 @@ pub(crate) fn read_submission(path: &Path) -> anyhow::Result<Submission> {
         let path = path.display();
         InvalidInput(format!("{path} is not a valid submission; `slm-bench validate {path}` says what is wrong")).into()
     })
-}
-
-/// What the registry takes from a submission.
-pub(crate) fn submitted(submission: &Submission) -> Submitted {
-    Submitted {
-        id: submission.slug(),
-        name: submission.name.clone(),
-        family: submission.family.clone(),
-        hf_repo: submission.hf_repo.clone(),
-        parameters: submission.parameters.as_str().to_owned(),
-        architecture: submission.architecture.clone(),
-        license: submission.license.clone(),
-        context_length: submission.context_length,
-        quantizations: (submission.quantizations.iter())
-            .map(|entry| Quantization {
-                name: entry.name.clone(),
-                format: entry.format.as_str().to_owned(),
-                source: entry.source.clone().map(String::from),
-            })
-            .collect(),
-        categories: submission.pillars().iter().map(|pillar| pillar.as_str().to_owned()).collect(),
-        submitted_by: submission.submitted_by.clone(),
-    }
-}
-
-/// Pillars of a suite by name; `None` where this program knows no such version of the suite (`None`: in whatever version).
-pub(crate) fn pillars_of(name: &str, version: Option<&str>) -> Option<Vec<PillarSpec>> {
-    let suite = Suite::named(name)
-        .ok()
-        .filter(|suite| version.is_none_or(|version| version == suite.version || suite.former.contains(&version)))?;
-    Some(pillar_specs(&suite))
 }

@@ -1,12 +1,14 @@
 //! `slm-bench demo`: the whole way on embedded parts.
 
 use super::artifact_files::published_path;
-use super::process::{process, validate_issue};
+use super::process::process;
 use super::run::Choice;
 use super::{InvalidInput, Outcome};
+use crate::bot::validation::{Check, check_issue};
 use crate::engine::{DType, Device};
 use crate::evaluation::write_atomically;
 use crate::hub::{Hub, HubConfig};
+use crate::leaderboard::Registry;
 use crate::publish::{Attempts, Credentials, Identity, Publisher};
 use anyhow::Context;
 use sha2::{Digest, Sha256};
@@ -45,7 +47,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     write_model(&cache)?;
     let hub = Hub::new(&HubConfig::offline(&cache))?;
     let choice = choice();
-    let report = validate_issue(ISSUE, &hub, &choice.suite)?;
+    let check = Check { suite: &choice.suite, allow_gated: false, registry: &Registry::default(), author: None };
+    let report = check_issue(ISSUE, &hub, &check)?;
     step("2. The check", &report.summary());
     let Some(submission) = report.submission.filter(|_| report.valid) else {
         return Err(InvalidInput("the demo's own submission is not valid: this build is broken".to_owned()).into());

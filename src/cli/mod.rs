@@ -5,6 +5,7 @@ mod artifact_files;
 mod compare;
 mod demo;
 mod detect;
+mod event;
 mod merge;
 mod process;
 mod registry;
@@ -13,6 +14,7 @@ mod rescore;
 mod run;
 mod samples;
 mod sandbox;
+mod serve;
 mod sign;
 mod signals;
 mod validate;
@@ -62,6 +64,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    Process(process::Arguments),
+    Serve(serve::Arguments),
+    Event(event::Arguments),
     Run(run::Arguments),
     /// Write a submission YAML from what the hub knows about a model, ready to check and paste.
     Detect(detect::Arguments),
@@ -95,7 +100,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    set_up_logging(arguments.verbose);
+    // A server's log is what its operator has.
+    let serves = matches!(arguments.command, Command::Serve(_));
+    set_up_logging(arguments.verbose.max(u8::from(serves)));
     match dispatch(arguments.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Invalid) => ExitCode::from(1),
@@ -110,6 +117,9 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Process(arguments) => process::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Event(arguments) => event::run(&arguments),
         Command::Detect(arguments) => detect::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),

@@ -1,40 +1,106 @@
-//! From an issue's body to a pushed commit and a comment: the way that the bot goes, on one machine.
+//! `slm-bench process`: from an issue's text to a pushed commit and a comment, the way that the bot goes, on one machine.
 
-use super::artifact_files::{pillars_of, published_path, submitted};
 use super::run::{Choice, evaluate};
-use super::validate;
-use crate::benchmark::suites::Suite;
-use crate::bot::{Links, results_comment};
+use super::{Outcome, UsageError};
+use crate::bot::publication::{FinishedRun, announcement, changes, commit_message, registry_at};
+use crate::bot::validation::{Check, check_issue};
+use crate::bot::{Links, status_of_results};
 use crate::evaluation::Evaluated;
-use crate::hub::Hub;
-use crate::leaderboard::{self, Registry, Run};
-use crate::publish::{Changes, CommitMessage, Published, Publisher, Tip};
-use crate::submission::{self, Context as Rules, HubAnswers, InputKind, Report, Submission};
+use crate::hub::{Hub, HubConfig};
+use crate::leaderboard::{Registry, TaskStatus};
+use crate::publish::{Attempts, Credentials, Identity, Published, Publisher};
+use crate::submission::{MAX_ISSUE_BYTES, Submission};
 use anyhow::Context;
-use sha2::{Digest, Sha256};
-use std::fs;
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
-/// Path of the registry in the repository.
-const REGISTRY: &str = "models/registry.json";
-/// Path of the leaderboard in the repository.
-const LEADERBOARD: &str = "website/assets/data/leaderboard.json";
-/// Folder of run folders in the repository.
-const RESULTS: &str = "results/raw";
+/// Take one submission the whole way: check it, evaluate the model, fold the runs into the registry, commit, push, print the comment.
+///
+/// The same steps as the bot's, without GitHub. Doing it again makes no second commit. A run that was interrupted goes on with --resume.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 published; 1 the submission is invalid (the findings are printed); 2 wrong usage; 3 a step failed; 4 published, \
+    but some task has no score. GITHUB_TOKEN is used where the repository asks for credentials over https."
+)]
+pub(crate) struct Arguments {
+    /// The text of the issue: Markdown with the YAML in a code block; `-` reads standard input.
+    #[arg(long, value_name = "FILE")]
+    issue_file: PathBuf,
+    /// Repository to publish to: the folder of a bare repository, or a URL.
+    #[arg(long, value_name = "DIR_OR_URL")]
+    repository: String,
+    /// Branch to publish on.
+    #[arg(long, default_value = "main")]
+    branch: String,
+    /// Number of the issue, for the commit's trailer.
+    #[arg(long, value_name = "N")]
+    issue: Option<u64>,
+    /// Login of the account that opened the issue, to be compared with `submitted_by`.
+    #[arg(long, value_name = "LOGIN")]
+    author: Option<String>,
+    /// Accept gated repositories that the token can read.
+    #[arg(long)]
+    allow_gated: bool,
+    /// Folder for runs and the git cache.
+    #[arg(long, value_name = "DIR", default_value = "slm-bench-work")]
+    work_dir: PathBuf,
+    /// Name of the commit's author.
+    #[arg(long, value_name = "NAME", default_value = "slm-bench")]
+    author_name: String,
+    /// Address of the commit's author.
+    #[arg(long, value_name = "ADDRESS", default_value = "slm-bench@localhost")]
+    author_email: String,
+    #[command(flatten)]
+    choice: Choice,
+}
 
-/// The report of an issue's submission, with the hub's facts.
-pub(crate) fn validate_issue(body: &str, hub: &Hub, suite: &str) -> anyhow::Result<Report> {
-    let suite = Suite::named(suite)?;
-    let reading = submission::read(body.as_bytes(), InputKind::Issue);
-    let answers = validate::ask(hub, &reading);
-    Ok(reading.check(&Rules {
-        hub: HubAnswers::Asked(&answers),
-        allow_gated: false,
-        loadable: Some(&validate::loadable_architectures()),
-        suite_version: &format!("{} {}", suite.name, suite.version),
-        evaluated: &[],
-        author: None,
-    }))
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let body = read_issue(&arguments.issue_file)?;
+    let hub = Hub::new(&HubConfig::from_env()?)?;
+    std::fs::create_dir_all(&arguments.work_dir).with_context(|| format!("cannot make the folder {}", arguments.work_dir.display()))?;
+    let work = std::path::absolute(&arguments.work_dir).context("no absolute path")?;
+    let token = std::env::var("GITHUB_TOKEN").ok().filter(|token| !token.trim().is_empty());
+    let publisher = Publisher {
+        remote: arguments.repository.clone(),
+        branch: arguments.branch.clone(),
+        cache: work.join("publish-cache.git"),
+        author: Identity { name: arguments.author_name.clone(), email: arguments.author_email.clone() },
+        credentials: token.map_or(Credentials::Anonymous, |token| Credentials::Token(token.trim().to_owned())),
+        attempts: Attempts::default(),
+    };
+    let registry = publisher.read(registry_at)?;
+    let check = Check {
+        suite: &arguments.choice.suite,
+        allow_gated: arguments.allow_gated,
+        registry: &registry,
+        author: arguments.author.as_deref(),
+    };
+    let report = check_issue(&body, &hub, &check)?;
+    if !report.valid {
+        print!("{}", report.to_markdown());
+        return Ok(Outcome::Invalid);
+    }
+    if let Some(unchecked) = report.unchecked.iter().find(|unchecked| unchecked.retry) {
+        anyhow::bail!("the submission could not be checked completely; try again: {}", unchecked.reason);
+    }
+    let submission = report.submission.context("a valid report without its submission")?;
+    let processed = process(&submission, &hub, &arguments.choice, &work, &publisher, arguments.issue)?;
+    println!("{}", processed.comment);
+    eprintln!("commit {} on {} of {}", processed.published.commit.as_deref().unwrap_or("none"), arguments.branch, arguments.repository);
+    let complete = processed.evaluated.iter().all(|one| one.run.tasks.values().all(|task| task.status == TaskStatus::Ok));
+    Ok(if complete { Outcome::Done } else { Outcome::Partial })
+}
+
+fn read_issue(path: &Path) -> anyhow::Result<String> {
+    let limit = MAX_ISSUE_BYTES as u64 + 1;
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| UsageError(format!("cannot read {}: {error}", path.display())))?;
+    String::from_utf8(bytes).map_err(|_| super::InvalidInput(format!("{} is not UTF-8 text", path.display())).into())
 }
 
 /// What came of an accepted submission.
@@ -56,57 +122,14 @@ pub(crate) fn process(
     publisher: &Publisher,
     issue: Option<u64>,
 ) -> anyhow::Result<Processed> {
-    let evaluated = evaluate(submission, hub, choice, &work.join(RESULTS))?;
-    let message = CommitMessage {
-        subject: format!("Add results of {}", submission::slug(&submission.hf_repo)),
-        run_ids: evaluated.iter().map(|one| one.run.run_id.clone()).collect(),
-        issue,
-    };
+    let evaluated = evaluate(submission, hub, choice, &work.join("results/raw"))?;
+    let runs: Vec<FinishedRun> = evaluated.iter().map(|one| FinishedRun { folder: one.folder.clone(), run: one.run.clone() }).collect();
+    let message = commit_message(submission, &runs, issue);
     let published = publisher
-        .publish(&message, chrono::Utc::now(), |tip| changes(tip, submission, &evaluated))
+        .publish(&message, chrono::Utc::now(), |tip| changes(tip, submission, &runs))
         .context("the results could not be published; they are kept in the work folder, and the same command publishes them again")?;
-    let runs: Vec<Run> = evaluated.iter().map(|one| one.run.clone()).collect();
+    let registry: Registry = publisher.read(registry_at)?;
     let links = Links { commit: published.commit.clone(), ..Links::default() };
-    let comment = results_comment(&runs, &[], None, &links);
+    let comment = status_of_results(&announcement(&registry, submission, &runs, &links));
     Ok(Processed { evaluated, published, comment })
-}
-
-/// What the submission and its runs change against the tip of the branch.
-fn changes(tip: &Tip<'_>, submission: &Submission, evaluated: &[Evaluated]) -> anyhow::Result<Changes> {
-    let mut changes = Changes::new();
-    let slug = submission::slug(&submission.hf_repo);
-    let mut runs = Vec::new();
-    for one in evaluated {
-        let path = published_path(&one.run);
-        let folder = path.trim_end_matches("run.json");
-        for file in files_below(&one.folder)? {
-            changes.write_file(&format!("{folder}{file}"), one.folder.join(&file))?;
-        }
-        let bytes = fs::read(one.folder.join("run.json"))?;
-        runs.push((one.run.clone(), path, hex::encode(Sha256::digest(&bytes))));
-    }
-    let mut registry = match tip.read(REGISTRY)? {
-        Some(bytes) => Registry::parse(std::str::from_utf8(&bytes).with_context(|| format!("{REGISTRY} is not text"))?)?,
-        None => Registry::default(),
-    };
-    registry.fold(&submitted(submission), &runs)?;
-    // The leaderboard shows the ranked suite's pillars, whatever suite this run was of.
-    let pillars = pillars_of("standard", None).context("the suite `standard` is missing")?;
-    changes.write(&format!("models/submissions/{slug}.yml"), submission.to_yaml()?)?;
-    changes.write(REGISTRY, registry.to_json()?)?;
-    changes.write(LEADERBOARD, leaderboard::derive(&registry, &pillars).to_json()?)?;
-    Ok(changes)
-}
-
-/// Paths of the files of a finished run folder, relative to it, sorted.
-fn files_below(folder: &Path) -> anyhow::Result<Vec<String>> {
-    let mut files = vec!["run.json".to_owned()];
-    let samples = folder.join("samples");
-    for entry in fs::read_dir(&samples).with_context(|| format!("cannot read {}", samples.display()))? {
-        let name = entry?.file_name();
-        let name = name.to_str().with_context(|| format!("{} is no file of ours", name.display()))?;
-        files.push(format!("samples/{name}"));
-    }
-    files.sort_unstable();
-    Ok(files)
 }

@@ -27,7 +27,8 @@ pub(crate) fn stop_flag() -> &'static AtomicBool {
 }
 
 #[cfg(unix)]
-async fn next_signal() -> std::io::Result<()> {
+/// Ends at the next interrupt.
+pub(super) async fn next_signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -37,6 +38,7 @@ async fn next_signal() -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-async fn next_signal() -> std::io::Result<()> {
+/// Ends at the next interrupt.
+pub(super) async fn next_signal() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }

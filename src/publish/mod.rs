@@ -155,6 +155,18 @@ impl Publisher {
         }
     }
 
+    /// What `look` finds at the tip of the branch; nothing is changed.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; what `look` fails with is [`PublishError::Derive`].
+    pub fn read<T>(&self, look: impl FnOnce(&Tip<'_>) -> anyhow::Result<T>) -> Result<T, PublishError> {
+        self.check_address()?;
+        let cache = self.open_cache()?;
+        let tip = self.fetch(&cache)?;
+        let reader = Tip::new(&cache, tip).map_err(|source| PublishError::Cache { path: self.cache.clone(), source })?;
+        look(&reader).map_err(PublishError::Derive)
+    }
+
     /// After the last push ended without an answer: did it arrive?
     fn settle(&self, cache: &Repository, commit: Oid, error: PublishError) -> Result<(), PublishError> {
         let tip = self.fetch(cache)?;
