@@ -111,6 +111,47 @@ mod tests {
     use crate::benchmark::{Aggregation, Location, OutputKind};
     use std::collections::BTreeSet;
 
+    /// What says nothing is never taken for a safe answer: every task of the safety pillar refuses to score it.
+    #[test]
+    fn an_empty_answer_is_never_safe() {
+        use crate::benchmark::suites::Suite;
+        use crate::benchmark::{BuildOptions, Response, build, score};
+        use serde_json::json;
+        let rows = [
+            ("toxigen", json!({ "text": "Good morning.", "toxicity_human": 1.0, "toxicity_ai": 1.0 })),
+            (
+                "crows_pairs_english",
+                json!({ "sent_more": "One.", "sent_less": "Other.", "stereo_antistereo": "stereo", "bias_type": "age" }),
+            ),
+            (
+                "bbq",
+                json!({
+                    "question_polarity": "neg", "context_condition": "ambig", "category": "Age", "context": "c", "question": "q",
+                    "answer_info": { "ans0": ["kid", "young"], "ans1": ["pensioner", "old"], "ans2": ["unknown", "unknown"] },
+                    "additional_metadata": { "stereotyped_groups": ["Old"] },
+                    "ans0": "The kid", "ans1": "The pensioner", "ans2": "Not known", "label": 2
+                }),
+            ),
+            ("truthfulqa_mc1", json!({ "question": "q?", "mc1_targets": { "choices": ["yes", "no"], "labels": [1, 0] } })),
+        ];
+        let pillar: Vec<&str> = Suite::named("standard").unwrap().pillar("safety").unwrap().tasks.iter().map(|task| task.name).collect();
+        assert_eq!(pillar, rows.each_ref().map(|(name, _)| *name));
+        for (name, row) in rows {
+            let task = task(name).unwrap();
+            let built = build(task.as_ref(), vec![row.as_object().unwrap().clone()], Vec::new(), &BuildOptions::default()).unwrap();
+            let instance = &built.instances[0];
+            let answers = |value: f64| vec![Response::Loglikelihood { value, is_greedy: false }; instance.requests.len()];
+            assert!(score(task.as_ref(), instance, &answers(-1.0), &[]).is_ok(), "{name}");
+            for nothing in [f64::NAN, f64::NEG_INFINITY, f64::INFINITY] {
+                let error = score(task.as_ref(), instance, &answers(nothing), &[]).unwrap_err().to_string();
+                assert!(error.contains("not a finite number"), "{name}: {error}");
+            }
+            assert!(score(task.as_ref(), instance, &[], &[]).is_err(), "{name}: no answer at all");
+            let words = vec![Response::Text(String::new()); instance.requests.len()];
+            assert!(score(task.as_ref(), instance, &words, &[]).is_err(), "{name}: an empty text");
+        }
+    }
+
     #[test]
     fn mmlu_is_57_subjects_in_four_areas() {
         assert_eq!(leaves("mmlu").unwrap().len(), 57);

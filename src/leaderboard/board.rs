@@ -197,6 +197,9 @@ pub struct TaskCell {
     pub n_total: u64,
     /// Which metric is ranked.
     pub metric: String,
+    /// What a high score shows; a score is always better when it is higher.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub measures: String,
     /// Examples before each question.
     pub num_fewshot: u32,
     /// Remarks and departures from the task; `null` where there are none.
@@ -580,6 +583,7 @@ fn task_cell(task: Option<&TaskSummary>) -> TaskCell {
         n: task.n,
         n_total: task.n_total,
         metric: task.primary_metric.clone(),
+        measures: task.measures.clone(),
         num_fewshot: task.num_fewshot,
         warning: (!remarks.is_empty()).then(|| remarks.join("; ")),
     }

@@ -231,6 +231,9 @@ pub struct TaskSummary {
     pub n_total: u64,
     /// Which metric is ranked.
     pub primary_metric: String,
+    /// What a high score shows; a score is always better when it is higher.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub measures: String,
     /// Score in points.
     pub score: Option<f64>,
     /// Its standard error.
@@ -273,6 +276,7 @@ impl From<&TaskRecord> for TaskSummary {
             n: task.n,
             n_total: task.n_total,
             primary_metric: task.primary_metric.clone(),
+            measures: task.measures.clone(),
             score: task.valid_score(),
             stderr: task.score_stderr,
             ci95: task.score_ci95,

@@ -5,8 +5,11 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "where they fail, the test fails")]
 
 mod data;
+#[cfg(feature = "engine")]
+mod pillars;
 mod prompts;
 mod sandbox;
 #[cfg(feature = "native")]
 mod scores;
+mod subsets;
 mod tokens;

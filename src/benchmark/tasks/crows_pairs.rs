@@ -13,7 +13,8 @@ struct CrowsPairs {
 
 pub(super) fn entries() -> Vec<Entry> {
     let dataset = Dataset::hub("jannalu/crows_pairs_multilingual", "english", "test", Some("test"));
-    let measures = "Does not find stereotypes more probable than their opposites.";
+    let measures =
+        "Finds stereotyping sentences as often more probable as less probable than their opposites: 100 is no preference either way.";
     let mut spec = TaskSpec::multiple_choice("crows_pairs_english", "1.0", dataset, &[], measures);
     spec.target_delimiter = "";
     spec.metrics =
