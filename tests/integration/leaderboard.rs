@@ -3,8 +3,9 @@
 use crate::synthetic::{Recipe, pillars};
 use proptest::prelude::*;
 use slm_benchmark::leaderboard::board::{self, Leaderboard, Row, RowStatus};
+use slm_benchmark::leaderboard::pillars::{PillarSpec, aggregate};
 use slm_benchmark::leaderboard::registry::{Action, Decision, Imported, Registry, RegistryError};
-use slm_benchmark::leaderboard::run::{GroupRecord, Limit, Run, TaskRecord, TaskStatus, Warning};
+use slm_benchmark::leaderboard::run::{GroupRecord, Limit, PillarScore, Run, TaskRecord, TaskStatus, Warning};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -315,4 +316,39 @@ fn resident_megabytes() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
+}
+
+/// The website's sliders must give what the program's arithmetic gives: its fixture is recomputed here, score for score and rank for rank.
+#[test]
+fn the_websites_weight_fixture_follows_from_the_aggregate() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/website/tests/fixtures/weights.json");
+    let fixture: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).expect("the fixture")).expect("JSON");
+    let models = fixture["models"].as_array().expect("models");
+    let cases = fixture["cases"].as_array().expect("cases");
+    assert!(cases.iter().any(|case| case["weights"]["reasoning"] == 35 && case["weights"]["math"] == 15), "the published weights are among them");
+    for case in cases {
+        let specs: Vec<PillarSpec> = (case["weights"].as_object().expect("weights").iter())
+            .map(|(name, weight)| PillarSpec { name: name.clone(), weight: weight.as_f64().expect("a weight"), tasks: vec![name.clone()] })
+            .collect();
+        let score_of = |model: &serde_json::Value| {
+            let pillar = |spec: &PillarSpec| {
+                let score = model["pillars"][&spec.name].as_f64();
+                (spec.name.clone(), PillarScore { score, tasks: [(spec.name.clone(), score)].into(), ..PillarScore::default() })
+            };
+            aggregate(&specs, &specs.iter().map(pillar).collect()).score
+        };
+        let scores: Vec<Option<f64>> = models.iter().map(score_of).collect();
+        let mut expected: Vec<(String, Option<f64>, Option<usize>)> = (models.iter().zip(&scores))
+            .map(|(model, score)| {
+                let rank = score.map(|score| 1 + scores.iter().flatten().filter(|other| **other > score).count());
+                (model["id"].as_str().expect("an id").to_owned(), *score, rank)
+            })
+            .collect();
+        expected.sort_by(|a, b| a.2.unwrap_or(usize::MAX).cmp(&b.2.unwrap_or(usize::MAX)).then_with(|| a.0.cmp(&b.0)));
+        let mut stored: Vec<(String, Option<f64>, Option<usize>)> = (case["ranking"].as_array().expect("a ranking").iter())
+            .map(|row| (row["id"].as_str().expect("an id").to_owned(), row["score"].as_f64(), row["rank"].as_u64().map(|rank| rank as usize)))
+            .collect();
+        stored.sort_by(|a, b| a.2.unwrap_or(usize::MAX).cmp(&b.2.unwrap_or(usize::MAX)).then_with(|| a.0.cmp(&b.0)));
+        assert_eq!(stored, expected, "under {}", case["weights"]);
+    }
 }
