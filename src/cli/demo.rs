@@ -1,6 +1,7 @@
 //! `slm-bench demo`: the whole way on embedded parts.
 
 use super::artifact_files::published_path;
+use super::meter::MeterChoice;
 use super::process::process;
 use super::run::Choice;
 use super::{InvalidInput, Outcome};
@@ -98,6 +99,7 @@ fn choice() -> Choice {
         extend: None,
         coding_samples: None,
         apply_chat_template: false,
+        measuring: MeterChoice::off(),
     }
 }
 

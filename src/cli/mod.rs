@@ -6,7 +6,9 @@ mod compare;
 mod demo;
 mod detect;
 mod event;
+mod measure;
 mod merge;
+mod meter;
 mod process;
 mod registry;
 mod report;
@@ -76,6 +78,7 @@ enum Command {
     Registry(registry::RegistryArguments),
     /// Derive the leaderboard that the website shows
     Website(website::WebsiteArguments),
+    Measure(measure::Arguments),
     /// Join the shards of one run
     Merge(merge::MergeArguments),
     /// Compare two models on the same questions, with the significance of every difference
@@ -124,6 +127,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Report(arguments) => report::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
         Command::Website(arguments) => website::run(&arguments),
+        Command::Measure(arguments) => measure::run(&arguments),
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Archive(arguments) => archive::run(&arguments),
         Command::Sign(arguments) => sign::run(&arguments),

@@ -1,8 +1,10 @@
 //! `slm-bench run`: evaluates a submission's model and writes one run folder per declared quantization.
 
-use super::{Outcome, UsageError, artifact_files, signals};
+use super::measure::Subject;
+use super::meter::{self, MeterChoice};
+use super::{InvalidInput, Outcome, UsageError, artifact_files, signals};
 use crate::benchmark::{BenchmarkError, Limit};
-use crate::engine::{self, DType, Device, ModelSource};
+use crate::engine::{self, DType, Device, ModelSource, WeightForm};
 use crate::evaluation::{
     self, Control, Evaluated, HubDocuments, ModelUnderTest, RunFolderError, RunLine, RunOptions, SandboxedPrograms, Verbosity,
 };
@@ -88,6 +90,8 @@ pub(crate) struct Choice {
     /// Prompts as conversations, by the model's chat template: a separate, linked row, never a replacement.
     #[arg(long)]
     pub(crate) apply_chat_template: bool,
+    #[command(flatten)]
+    pub(crate) measuring: MeterChoice,
 }
 
 impl Choice {
@@ -147,7 +151,6 @@ fn evaluate_visibly(
 ) -> anyhow::Result<Vec<Evaluated>> {
     let options = choice.options();
     evaluation::check(&options).map_err(as_usage)?;
-    submission.quantizations.iter().try_for_each(refuse_other_formats)?;
     let of = submission.quantizations.len() as u64;
     let mut evaluated = Vec::new();
     for (number, quantization) in (1..).zip(&submission.quantizations) {
@@ -173,15 +176,105 @@ fn evaluate_one(
     output: &Path,
     verbosity: Verbosity,
 ) -> anyhow::Result<Evaluated> {
-    let local = download(hub, &submission.hf_repo, submission.hf_revision.as_deref())?;
-    let engine_options = engine::Options { device: choice.device, dtype: choice.dtype, engine: choice.engine };
-    let mut model = engine::load(&ModelSource { dir: &local.dir }, &engine_options)?;
-    let about = about(submission, quantization, &local)?;
-    let control = Control { verbosity, stop: signals::stop_flag() };
+    let files = Files::fetch(submission, quantization, hub)?;
+    let source = ModelSource { dir: &files.folder.dir, weights: files.form(quantization) };
+    let engine_options = engine::Options { device: choice.device, dtype: dtype_of(quantization, choice), engine: choice.engine };
+    // At rest: before the model is loaded.
+    let device = if choice.engine == engine::Choice::Native { "cpu" } else { engine::probe(choice.device)? };
+    let watch = choice.measuring.watch(device);
+    let mut model = engine::load(&source, &engine_options).with_context(|| format!("the quantization {}", quantization.name))?;
+    let description = model.description();
+    let about = about(submission, quantization, &files)?;
+    let control = Control { verbosity, stop: signals::stop_flag(), energy: watch.as_ref() };
     let mut documents = HubDocuments::new(hub);
-    let programs = SandboxedPrograms::new(SandboxConfig::new(std::env::current_exe().context("cannot find this program's own file")?));
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let programs = SandboxedPrograms::new(SandboxConfig::new(program.clone()));
     let now = chrono::Utc::now;
-    evaluation::run(model.as_mut(), &about, &mut documents, Some(&programs), options, output, &control, &now).map_err(as_usage)
+    let mut evaluated =
+        evaluation::run(model.as_mut(), &about, &mut documents, Some(&programs), options, output, &control, &now).map_err(as_usage)?;
+    // The model's memory is given back before another process loads it.
+    drop(model);
+    if choice.measuring.is_on() && meter::wants_edge(options) && evaluated.run.informational.edge.is_none() {
+        let subject = Subject {
+            folder: source.dir,
+            weights: source.weights,
+            device: &description.device,
+            dtype: &description.dtype,
+            engine: choice.engine,
+        };
+        evaluated.run.informational.edge = Some(meter::edge_figures(&subject, &evaluated.run, &program));
+        evaluation::rewrite(&evaluated)?;
+    }
+    Ok(evaluated)
+}
+
+/// The files of one quantization on this disk.
+struct Files {
+    /// Configuration, tokenizer, and safetensors weights where these are loaded.
+    folder: LocalModel,
+    /// The GGUF file, where the weights are in one.
+    gguf: Option<LocalModel>,
+    /// Its parts.
+    parts: Vec<PathBuf>,
+}
+
+impl Files {
+    fn fetch(submission: &Submission, quantization: &Quantization, hub: &Hub) -> anyhow::Result<Self> {
+        let own = |weights: &Weights| download(hub, &submission.hf_repo, submission.hf_revision.as_deref(), weights);
+        if quantization.format != Format::Gguf {
+            return Ok(Self { folder: own(&Weights::Safetensors)?, gguf: None, parts: Vec::new() });
+        }
+        let Some(source) = &quantization.source else {
+            let name = &quantization.name;
+            return Err(InvalidInput(format!("the quantization {name} has the format gguf and no `source`: which file is meant?")).into());
+        };
+        let folder = own(&Weights::Nothing)?;
+        let weights = Weights::Gguf(source.path.clone());
+        let gguf = match &source.repository {
+            None => own(&weights)?,
+            Some(other) => download(hub, &other.repo, other.revision.as_deref(), &weights)?,
+        };
+        let parts = gguf.weights().map(|file| gguf.place(file)).collect();
+        Ok(Self { folder, gguf: Some(gguf), parts })
+    }
+
+    fn form<'a>(&'a self, quantization: &'a Quantization) -> WeightForm<'a> {
+        match quantization.format {
+            Format::Safetensors => WeightForm::Safetensors,
+            Format::Isq => WeightForm::Isq(&quantization.name),
+            Format::Gguf => WeightForm::Gguf(&self.parts),
+        }
+    }
+
+    fn weights(&self) -> Vec<WeightFile> {
+        let of = self.gguf.as_ref().unwrap_or(&self.folder);
+        of.weights().map(|file| WeightFile { file: file.path.clone(), sha256: file.sha256.clone(), bytes: file.bytes }).collect()
+    }
+
+    /// Parameters counted in the files that are loaded.
+    fn parameters(&self) -> Option<u64> {
+        let of = self.gguf.as_ref().unwrap_or(&self.folder);
+        let facts = facts_of_folder(&of.dir, &of.repo, &of.commit).ok()?;
+        match &self.gguf {
+            Some(gguf) => gguf.weights().next().and_then(|file| facts.gguf_parameters.get(&file.path)).copied(),
+            None => facts.safetensors_parameters,
+        }
+    }
+}
+
+/// The data type that a safetensors quantization's name asks for, where the command line leaves it open. BF16 stays open: the engine takes
+/// f32 on the processor, which holds bf16 weights exactly, and bf16 on a GPU.
+fn dtype_of(quantization: &Quantization, choice: &Choice) -> DType {
+    // The native engine holds all three exactly in f32, and knows no other.
+    let is_native = choice.engine == engine::Choice::Native;
+    if choice.dtype != DType::Auto || is_native || quantization.format != Format::Safetensors {
+        return choice.dtype;
+    }
+    match quantization.name.to_ascii_uppercase().replace('-', "").as_str() {
+        "FP32" | "F32" | "FLOAT32" => DType::F32,
+        "FP16" | "F16" | "FLOAT16" => DType::F16,
+        _ => DType::Auto,
+    }
 }
 
 /// A slip in the name of a task, suite or pillar, or a missing `--resume`, is a slip on the command line.
@@ -191,24 +284,13 @@ fn as_usage(error: anyhow::Error) -> anyhow::Error {
     if is_name || is_folder { UsageError(format!("{error:#}")).into() } else { error }
 }
 
-fn refuse_other_formats(quantization: &Quantization) -> Result<(), UsageError> {
-    if quantization.format == Format::Safetensors {
-        return Ok(());
-    }
-    Err(UsageError(format!(
-        "the quantization {} has the format {}, and this version evaluates safetensors only",
-        quantization.name,
-        quantization.format.as_str()
-    )))
-}
-
 /// The model's files on this disk, with a bar on a terminal while they arrive.
-fn download(hub: &Hub, repo: &str, revision: Option<&str>) -> anyhow::Result<LocalModel> {
+fn download(hub: &Hub, repo: &str, revision: Option<&str>, weights: &Weights) -> anyhow::Result<LocalModel> {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     if let Ok(style) = ProgressStyle::with_template("{msg:<40} {bar:30.cyan/blue} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}") {
         bar.set_style(style.progress_chars("━╸─"));
     }
-    let model = hub.download_model(repo, revision, &Weights::Safetensors, &mut |progress: Progress<'_>| {
+    let model = hub.download_model(repo, revision, weights, &mut |progress: Progress<'_>| {
         bar.set_message(progress.file.to_owned());
         bar.set_length(progress.total);
         bar.set_position(progress.done);
@@ -232,10 +314,10 @@ fn print_summary(evaluated: &Evaluated) {
 }
 
 /// What the artifact says about the model: as submitted, as found on this disk.
-fn about(submission: &Submission, quantization: &Quantization, local: &LocalModel) -> anyhow::Result<ModelUnderTest> {
+fn about(submission: &Submission, quantization: &Quantization, files: &Files) -> anyhow::Result<ModelUnderTest> {
+    let local = &files.folder;
     let facts = facts_of_folder(&local.dir, &local.repo, &local.commit).ok();
-    let weights =
-        local.weights().map(|file| WeightFile { file: file.path.clone(), sha256: file.sha256.clone(), bytes: file.bytes }).collect();
+    let weights = files.weights();
     let digest_of = |name: &str| local.files.iter().find(|file| file.path == name).map(|file| file.sha256.clone());
     let tokenizer = digest_of("tokenizer.json").with_context(|| format!("{} has no tokenizer.json", local.repo))?;
     Ok(ModelUnderTest {
@@ -245,10 +327,7 @@ fn about(submission: &Submission, quantization: &Quantization, local: &LocalMode
             revision: local.commit.clone(),
             name: submission.name.clone(),
             family: submission.family.clone(),
-            parameters: Parameters {
-                declared: submission.parameters.to_string(),
-                measured: facts.as_ref().and_then(|facts| facts.safetensors_parameters),
-            },
+            parameters: Parameters { declared: submission.parameters.to_string(), measured: files.parameters() },
             architecture: facts.as_ref().and_then(|facts| facts.model_type()).unwrap_or(&submission.architecture).to_owned(),
             license: submission.license.clone(),
             quantization: artifact::Quantization {

@@ -16,19 +16,22 @@
 //! (The reference harness's `hf` back end applies it, its `vllm` back end does not.) [`LanguageModel::deviations`] records it.
 
 mod generation;
+mod timing;
 
 use super::answers::{self, Value, of_request};
+use super::gguf::GgufFile;
 use super::plan::{Pass, Plan, Reading, Sharing};
 use super::sampling::normaliser;
-use super::staging::Staged;
+use super::staging::{CACHE_BLOCK, Staged};
 use super::tokenizer::{ModelTokenizer, ScoredTokens};
 use super::{
     ChatMessage, DType, Device, EngineDescription, EngineError, Generation, GenerationRequest, LanguageModel, Loglikelihood,
-    LoglikelihoodRequest, ModelSource, Options, RollingLoglikelihood, Sink, TokenId, Usage,
+    LoglikelihoodRequest, ModelSource, Options, RollingLoglikelihood, Sink, Timing, TokenId, Usage, WeightForm,
 };
 use ::mistralrs::core::{
-    CustomLogitsProcessor, DefaultSchedulerMethod, DeviceMapSetting, MistralRs, MistralRsBuilder, ModelDType, NormalRequest, Pipeline,
-    Request, RequestMessage, Response, SamplingParams, SchedulerConfig, TokenSource,
+    CustomLogitsProcessor, DefaultSchedulerMethod, DeviceMapSetting, GGUFLoaderBuilder, GGUFSpecificConfig, IsqType, MistralRs,
+    MistralRsBuilder, ModelDType, NormalRequest, Pipeline, Request, RequestMessage, Response, SamplingParams, SchedulerConfig, TokenSource,
+    parse_isq_value,
 };
 use ::mistralrs::model_builder_trait::build_text_pipeline;
 use candle_core::Tensor;
@@ -47,6 +50,9 @@ const LOGITS_BYTES: usize = 256 << 20;
 
 /// Lines have a multiple of this many places.
 const LINE_STEP: usize = 64;
+
+/// Context of a GGUF file that states none (the loader's default).
+const GGUF_CONTEXT: usize = 4096;
 
 /// Pause between looks at an engine that is finishing its step.
 const PAUSE: Duration = Duration::from_micros(50);
@@ -73,7 +79,7 @@ pub(super) struct MistralRsModel {
     longest_pass: usize,
     /// Tokens of the embedding; the last ones serve as fillers.
     vocabulary: usize,
-    _staged: Staged,
+    staged: Staged,
 }
 
 /// One engine thread.
@@ -93,9 +99,27 @@ struct Line {
 impl MistralRsModel {
     /// Loads a model from a folder.
     pub(super) fn load(source: &ModelSource<'_>, options: &Options) -> Result<Self, EngineError> {
-        let tokenizer = ModelTokenizer::load(source.dir)?;
+        let mut tokenizer = ModelTokenizer::load(source.dir)?;
+        let gguf = match source.weights {
+            WeightForm::Gguf(files) => {
+                let first = files.first().ok_or_else(|| EngineError::Load("no GGUF file was named".to_owned()))?;
+                let gguf = GgufFile::read(first)?;
+                gguf.check(&tokenizer, first)?;
+                if let Some(length) = gguf.context_length {
+                    tokenizer.limit_length(length);
+                }
+                Some(gguf)
+            }
+            WeightForm::Safetensors | WeightForm::Isq(_) => None,
+        };
         let (bos, eos) = tokenizer.bos_and_eos();
-        let staged = Staged::new(source.dir, tokenizer.max_length(), bos, eos)?;
+        let mut staged = Staged::new(source.dir, source.weights, tokenizer.max_length(), bos, eos)?;
+        if let Some(gguf) = gguf {
+            // The cache's length stands in the file, and grows in whole blocks.
+            let longest = gguf.context_length.unwrap_or(GGUF_CONTEXT);
+            staged.cache_limit = longest - longest % CACHE_BLOCK;
+            staged.vocabulary = gguf.vocabulary.or(staged.vocabulary);
+        }
         let device = choose_device(options.device)?;
         let on_cpu = device == "cpu";
         let (dtype, dtype_name) = match options.dtype {
@@ -109,7 +133,12 @@ impl MistralRsModel {
             DType::Auto | DType::Bf16 => (ModelDType::BF16, "bf16"),
         };
         let folder = staged.path().to_string_lossy().into_owned();
-        let (pipeline, plain, lined) = without_panic(move || load_pipeline(&folder, dtype, on_cpu))
+        let weights = match source.weights {
+            WeightForm::Safetensors => Weights::Safetensors(None),
+            WeightForm::Isq(level) => Weights::Safetensors(Some(parse_isq_value(level, None).map_err(EngineError::Load)?)),
+            WeightForm::Gguf(_) => Weights::Gguf(staged.gguf_files.clone()),
+        };
+        let (pipeline, plain, lined) = without_panic(move || load_pipeline(&folder, weights, dtype, on_cpu))
             .map_err(|problem| EngineError::Load(format!("mistral.rs cannot load {}: {problem}", source.dir.display())))?;
 
         let (rotating, vocabulary) = {
@@ -138,7 +167,7 @@ impl MistralRsModel {
             longest_shared,
             longest_pass: (LOGITS_BYTES / (4 * vocabulary.max(1))).max(64),
             vocabulary,
-            _staged: staged,
+            staged,
         })
     }
 
@@ -330,6 +359,14 @@ impl LanguageModel for MistralRsModel {
 
     fn deviations(&self) -> Vec<String> {
         answers::deviations(&self.tokenizer)
+    }
+
+    fn weights_note(&self) -> Option<String> {
+        self.staged.weights_note.clone()
+    }
+
+    fn time_generation(&mut self, prompt_tokens: usize, new_tokens: usize) -> Result<Timing, EngineError> {
+        self.time(prompt_tokens, new_tokens)
     }
 
     fn loglikelihood(
@@ -552,22 +589,47 @@ pub(super) fn choose_device(wanted: Device) -> Result<&'static str, EngineError>
     }
 }
 
-fn load_pipeline(folder: &str, dtype: ModelDType, on_cpu: bool) -> Result<(SharedPipeline, Runner, Runner), String> {
+/// Weights in the staged folder.
+enum Weights {
+    Safetensors(Option<IsqType>),
+    Gguf(Vec<String>),
+}
+
+fn load_pipeline(folder: &str, weights: Weights, dtype: ModelDType, on_cpu: bool) -> Result<(SharedPipeline, Runner, Runner), String> {
     // A runtime of one thread: on a larger one mistral.rs would put a request of its own into the prefix cache.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let mut builder = ::mistralrs::TextModelBuilder::new(folder)
-            .with_dtype(dtype)
-            .with_token_source(TokenSource::None)
-            .with_device_mapping(DeviceMapSetting::dummy());
-        if on_cpu {
-            builder = builder.with_force_cpu();
-        }
-        let (pipeline, _, _) = build_text_pipeline(builder).await.map_err(|error| format!("{error:#}"))?;
+        let pipeline = match weights {
+            Weights::Safetensors(level) => {
+                let mut builder = ::mistralrs::TextModelBuilder::new(folder)
+                    .with_dtype(dtype)
+                    .with_token_source(TokenSource::None)
+                    .with_device_mapping(DeviceMapSetting::dummy());
+                if let Some(level) = level {
+                    builder = builder.with_isq(level);
+                }
+                if on_cpu {
+                    builder = builder.with_force_cpu();
+                }
+                build_text_pipeline(builder).await.map_err(|error| format!("{error:#}"))?.0
+            }
+            Weights::Gguf(files) => load_gguf(folder, files, dtype, on_cpu)?,
+        };
         let plain = Runner::start(&pipeline, false).await?;
         let lined = Runner::start(&pipeline, true).await?;
         Ok((pipeline, plain, lined))
     })
+}
+
+/// A GGUF file; not through mistral.rs's builder, which chooses the data type of the activations itself (f16 on the CPU).
+fn load_gguf(folder: &str, files: Vec<String>, dtype: ModelDType, on_cpu: bool) -> Result<SharedPipeline, String> {
+    let device = if on_cpu { Ok(candle_core::Device::Cpu) } else { ::mistralrs::best_device(false) };
+    let device = device.map_err(|error| format!("{error:#}"))?;
+    let tokenizer_folder = Some(folder.to_owned());
+    let loader =
+        GGUFLoaderBuilder::new(None, tokenizer_folder, folder.to_owned(), files, GGUFSpecificConfig::default(), false, None).build();
+    let pipeline = loader.load_model_from_hf(None, TokenSource::None, &dtype, &device, true, DeviceMapSetting::dummy(), None, None);
+    Ok(pipeline.map_err(|error| format!("{error:#}"))?)
 }
 
 /// Runs a closure on a thread of its own and turns a panic into a message.

@@ -8,6 +8,10 @@ pub mod architectures;
 #[cfg(feature = "native")]
 mod files;
 #[cfg(feature = "engine")]
+mod gguf;
+#[cfg(feature = "engine")]
+mod isq;
+#[cfg(feature = "engine")]
 mod mistralrs;
 #[cfg(feature = "native")]
 mod native;
@@ -19,7 +23,7 @@ mod staging;
 mod template;
 pub mod tokenizer;
 
-pub use options::{Choice, DType, Device, ModelSource, Options};
+pub use options::{Choice, DType, Device, ModelSource, Options, WeightForm};
 
 use serde::{Deserialize, Serialize};
 
@@ -177,6 +181,15 @@ pub struct Generation {
     pub tokens_computed: u64,
 }
 
+/// When the tokens of a generation came, in seconds after it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// The first token: all of the prompt has been computed.
+    pub first_token_s: f64,
+    /// The last token.
+    pub last_token_s: f64,
+}
+
 /// What answering cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
@@ -258,6 +271,21 @@ pub trait LanguageModel {
     /// What the model's own files ask for and this engine leaves out (a `repetition_penalty`, for example), for the run's record.
     fn deviations(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// What the weights are, where they are not simply those of the files (levels that were put in another's place), for the run's record.
+    fn weights_note(&self) -> Option<String> {
+        None
+    }
+
+    /// Writes `new_tokens` (at least 2) greedily after a fixed prompt of `prompt_tokens`, alone, without any cache and without stopping, and
+    /// says when the tokens came: for speed, never for a score.
+    ///
+    /// # Errors
+    /// See [`EngineError`]; [`EngineError::Request`] from an engine that cannot be timed, or for lengths that the window does not hold.
+    fn time_generation(&mut self, prompt_tokens: usize, new_tokens: usize) -> Result<Timing, EngineError> {
+        let _ = (prompt_tokens, new_tokens);
+        Err(EngineError::Request("this engine does not tell when its tokens come".to_owned()))
     }
 
     /// Scores each continuation after its context.

@@ -2,14 +2,36 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Where a model's files are.
 #[derive(Clone, Copy, Debug)]
 pub struct ModelSource<'a> {
-    /// Folder with `config.json`, `tokenizer.json` and safetensors weights, as a hub snapshot has them.
+    /// Folder with `config.json`, `tokenizer.json` and, unless they are in a GGUF file, safetensors weights, as a hub snapshot has them.
     pub dir: &'a Path,
+    /// Which weights.
+    pub weights: WeightForm<'a>,
+}
+
+impl<'a> ModelSource<'a> {
+    /// The safetensors weights of a folder.
+    #[must_use]
+    pub const fn folder(dir: &'a Path) -> Self {
+        Self { dir, weights: WeightForm::Safetensors }
+    }
+}
+
+/// Which weights of a model are loaded, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WeightForm<'a> {
+    /// The folder's safetensors files, as they are.
+    #[default]
+    Safetensors,
+    /// A GGUF file, or the parts of one in their order. Configuration and tokenizer are the folder's.
+    Gguf(&'a [PathBuf]),
+    /// The folder's safetensors files, quantized to this level while they are loaded (`Q8_0`, `Q4K`, …).
+    Isq(&'a str),
 }
 
 /// How a model is loaded.

@@ -4,14 +4,14 @@
 //! copy is rounded up, because the engine's cache grows in blocks and computes one token more than it is asked for; the rotary table only
 //! gets longer by it. The model's real window is enforced by the tokenizer's rules.
 
-use super::EngineError;
 use super::files::{at, read_object, weight_files};
+use super::{EngineError, WeightForm};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// The engine's cache grows by this many tokens at a time.
-const CACHE_BLOCK: usize = 512;
+pub(super) const CACHE_BLOCK: usize = 512;
 
 /// A staged model folder; it vanishes with the value.
 pub(super) struct Staged {
@@ -22,30 +22,55 @@ pub(super) struct Staged {
     pub(super) sliding_window: Option<usize>,
     /// Tokens of the embedding, as the configuration says; a tokenizer may know more of them, or fewer.
     pub(super) vocabulary: Option<usize>,
+    /// Names of the GGUF file's parts in the folder, where the weights are in one.
+    pub(super) gguf_files: Vec<String>,
+    /// What a quantization level makes of the model, where it departs from its name.
+    pub(super) weights_note: Option<String>,
 }
 
 impl Staged {
-    /// Stages a model folder for a window of `max_length` tokens.
+    /// Stages a model folder, and the parts of a GGUF file beside it, for a window of `max_length` tokens.
     ///
     /// # Errors
     /// [`EngineError::Load`] where a file is missing or malformed or the temporary folder cannot be written.
-    pub(super) fn new(dir: &Path, max_length: usize, bos: Option<&str>, eos: Option<&str>) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        dir: &Path,
+        weights: WeightForm<'_>,
+        max_length: usize,
+        bos: Option<&str>,
+        eos: Option<&str>,
+    ) -> Result<Self, EngineError> {
         let dir = dir.canonicalize().map_err(|error| EngineError::Load(format!("{}: {error}", dir.display())))?;
         let config_path = dir.join("config.json");
         let config = read_object(&config_path)?;
         super::architectures::check(&Value::Object(config.clone())).map_err(EngineError::Load)?;
         let sliding_window = sliding_window(&config);
         let vocabulary = config.get("vocab_size").and_then(Value::as_u64).and_then(|size| usize::try_from(size).ok());
+        let weights_note = match weights {
+            WeightForm::Isq(level) => super::isq::departures(level, &config).map_err(EngineError::Load)?,
+            WeightForm::Safetensors | WeightForm::Gguf(_) => None,
+        };
         let (config, cache_limit) = normalise(config, max_length).map_err(|problem| at(&config_path, &problem))?;
 
         let folder = tempfile::Builder::new().prefix("slm-bench-model-").tempdir().map_err(|error| at(&std::env::temp_dir(), &error))?;
         write(&folder.path().join("config.json"), &Value::Object(config))?;
         write(&folder.path().join("tokenizer_config.json"), &json!({"bos_token": bos, "eos_token": eos}))?;
         link(&dir.join("tokenizer.json"), &folder.path().join("tokenizer.json"))?;
-        for name in weight_files(&dir)? {
-            link(&dir.join(&name), &folder.path().join(&name))?;
+        let mut gguf_files = Vec::new();
+        if let WeightForm::Gguf(files) = weights {
+            for file in files {
+                let file = file.canonicalize().map_err(|error| at(file, &error))?;
+                // A cache's file is named by its content; the loader wants the ending.
+                let name = format!("weights-{:05}.gguf", gguf_files.len() + 1);
+                link(&file, &folder.path().join(&name))?;
+                gguf_files.push(name);
+            }
+        } else {
+            for name in weight_files(&dir)? {
+                link(&dir.join(&name), &folder.path().join(&name))?;
+            }
         }
-        Ok(Self { folder, cache_limit, sliding_window, vocabulary })
+        Ok(Self { folder, cache_limit, sliding_window, vocabulary, gguf_files, weights_note })
     }
 
     pub(super) fn path(&self) -> &Path {

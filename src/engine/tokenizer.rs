@@ -142,6 +142,17 @@ impl ModelTokenizer {
         self.max_length
     }
 
+    /// Takes a shorter window where the weights have room for no more.
+    pub fn limit_length(&mut self, length: usize) {
+        self.max_length = self.max_length.min(length);
+    }
+
+    /// A token as the vocabulary writes it.
+    #[must_use]
+    pub fn token(&self, id: TokenId) -> Option<String> {
+        self.tokenizer.id_to_token(id)
+    }
+
     /// The token that stands for an empty context: BOS, else EOS.
     #[must_use]
     pub fn prefix_token(&self) -> TokenId {

@@ -5,6 +5,7 @@
 
 mod documents;
 mod earlier;
+mod energy;
 mod files;
 mod journal;
 mod leaf;
@@ -15,11 +16,12 @@ mod run;
 mod samples;
 
 pub use documents::{DocumentSource, HubDocuments, Rows};
+pub use energy::EnergyWatch;
 pub use files::write_atomically;
 pub use programs::{ProgramRunner, SandboxedPrograms};
 pub use progress::{RunLine, RunProgress, Verbosity};
 pub use record::{MOST_SAMPLES, group_record, leaf_record, task_of_run};
-pub use run::{Evaluated, ModelUnderTest, RunFolderError, check, pillar_specs, run};
+pub use run::{EDGE_PILLAR, Evaluated, ModelUnderTest, RunFolderError, check, pillar_specs, rewrite, run};
 pub use samples::read_samples;
 
 use crate::benchmark::Limit;
@@ -76,6 +78,8 @@ pub struct Control<'a> {
     pub verbosity: Verbosity,
     /// Set by a signal handler: the run stops at the next answer, and `--resume` goes on from there.
     pub stop: &'a AtomicBool,
+    /// Energy is read at the tasks' boundaries; `None` where it is not to be measured.
+    pub energy: Option<&'a EnergyWatch>,
 }
 
 impl Control<'_> {

@@ -14,11 +14,13 @@ use crate::benchmark::{
 };
 use crate::engine::LanguageModel;
 use crate::leaderboard::canonical;
+use crate::leaderboard::energy::TaskEnergy;
 use crate::leaderboard::identity::{RunIdentity, TaskIdentity, weights_digest};
 use crate::leaderboard::pillars::{PillarSpec, summarise};
 use crate::leaderboard::run::{
     self as artifact, Environment, ModelRecord, RUN_SCHEMA_VERSION, Run, SampleFile, SuiteRecord, TaskRecord, TaskStatus,
 };
+use crate::meter::Host;
 use crate::sandbox::Program;
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -38,8 +40,14 @@ const SELF_CHECK_BOUND_F32_ROLLING: f64 = 1e-6;
 const SELF_CHECK_BOUND_BF16: f64 = 1.0;
 /// As [`SELF_CHECK_BOUND_F32`] for f16: eleven bits of mantissa, measured in the methodology.
 const SELF_CHECK_BOUND_F16: f64 = 0.125;
+/// As [`SELF_CHECK_BOUND_F32`] for quantized weights: their products round the activations to eight bits, and a last bit that differs can
+/// change a rounding; measured in the methodology.
+const SELF_CHECK_BOUND_QUANTIZED: f64 = 0.125;
 /// Tokens of a rolling request over which the per-token bounds of reduced precision are stated.
 const ROLLING_TOKENS: f64 = 100.0;
+
+/// The informational pillar of speed and memory.
+pub const EDGE_PILLAR: &str = "edge";
 
 /// File in the folder of unfinished work that says when it began.
 const BEGUN: &str = "begun.json";
@@ -95,6 +103,9 @@ struct Begun {
 struct FinishedTask {
     record: TaskRecord,
     samples: Vec<SampleFile>,
+    /// What this command spent on it; `None` for what an earlier one answered, in whole or in part.
+    #[serde(default)]
+    energy: Option<TaskEnergy>,
 }
 
 /// Evaluates a model and writes its run folder below `output`.
@@ -137,6 +148,7 @@ pub fn run(
         control,
         earlier: earlier.as_ref().filter(|_| options.resume),
         extended: &extended,
+        is_quantized: matches!(about.record.quantization.format.as_str(), "gguf" | "isq"),
         is_changed: false,
         leaf_number: 0,
         leaves: plan.tasks.iter().filter(|task| !is_too_long(task, window)).map(|task| task.leaves.len() as u64).sum(),
@@ -149,7 +161,16 @@ pub fn run(
         // Everything was there: the artifact stays as it is, its dates included.
         Some(earlier) if !worker.is_changed => earlier.clone(),
         _ => {
+            let energies = finished.iter_mut().filter_map(|(name, task)| task.energy.take().map(|energy| (name.clone(), energy))).collect();
             let mut run = plan.artifact(worker.model, programs, about, options, identity, earlier.as_ref(), started_at, now(), finished);
+            run.environment.hardware_class = control.energy.map(|watch| watch.hardware_class.clone());
+            let informational = earlier.as_ref().map(|earlier| &earlier.informational);
+            run.informational.edge = informational.and_then(|earlier| earlier.edge.clone());
+            let before = informational.and_then(|earlier| earlier.energy.as_ref());
+            run.informational.energy = match control.energy {
+                Some(watch) => Some(watch.figures(energies, before, options.resume)),
+                None => before.cloned(),
+            };
             run.informational.long_context = long_context_of(&run, &folder, &plan, window)?;
             run.environment.details.extend(extended.details());
             write_atomically(&folder.join("run.json"), canonical::to_pretty(&run)?.as_bytes())?;
@@ -176,6 +197,15 @@ fn long_context_of(run: &Run, folder: &Path, plan: &Plan, window: usize) -> anyh
     }
     let grids = long_context::summary(&tasks, lines.iter().map(|(task, details, metrics)| (*task, details.as_ref(), metrics)), window);
     Ok(grids.map(serde_json::to_value).transpose()?)
+}
+
+/// Writes a finished run's `run.json` again, after figures outside of its identity were added.
+///
+/// # Errors
+/// A disk that fails; the earlier file then stays whole.
+pub fn rewrite(evaluated: &Evaluated) -> anyhow::Result<()> {
+    let _alone = lock(&evaluated.folder)?;
+    write_atomically(&evaluated.folder.join("run.json"), canonical::to_pretty(&evaluated.run)?.as_bytes())
 }
 
 /// Keeps a second process out of a run's folder; the system lets go when this one ends, however it ends.
@@ -299,11 +329,12 @@ impl Plan {
     fn new(options: &RunOptions) -> anyhow::Result<Self> {
         let suite = Suite::named(&options.suite)?;
         let mut wanted: Vec<String> = options.tasks.clone();
-        for pillar in &options.pillars {
+        // The edge figures are no task: they are measured in a process of their own after the tasks.
+        for pillar in options.pillars.iter().filter(|pillar| *pillar != EDGE_PILLAR) {
             wanted.extend(suite.tasks_of(pillar)?.into_iter().map(|task| task.name.to_owned()));
         }
         let of_suite: Vec<String> = suite.tasks().map(|task| task.name.to_owned()).collect();
-        if wanted.is_empty() {
+        if wanted.is_empty() && options.pillars.is_empty() {
             wanted.clone_from(&of_suite);
         }
         let planned = |names: &[String]| -> anyhow::Result<Vec<PlannedTask>> {
@@ -485,7 +516,9 @@ fn earlier_run(folder: &Path, identity: &RunIdentity) -> anyhow::Result<Option<R
 }
 
 fn environment(model: &dyn LanguageModel, programs: Option<&dyn ProgramRunner>) -> Environment {
+    let host = Host::read(Path::new("/proc"));
     let mut details = BTreeMap::from([("max_length".to_owned(), model.max_length().to_string())]);
+    details.extend(model.weights_note().map(|note| ("weights".to_owned(), note)));
     details.extend(programs.and_then(ProgramRunner::level).map(|level| ("sandbox".to_owned(), level.to_string())));
     Environment {
         slm_benchmark: env!("CARGO_PKG_VERSION").to_owned(),
@@ -493,6 +526,8 @@ fn environment(model: &dyn LanguageModel, programs: Option<&dyn ProgramRunner>) 
         arch: std::env::consts::ARCH.to_owned(),
         logical_cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
         details,
+        cpu: host.cpu,
+        memory_bytes: host.memory_bytes,
         ..Environment::default()
     }
 }
@@ -511,6 +546,8 @@ struct Worker<'a> {
     earlier: Option<&'a Run>,
     /// Whose answers are taken over.
     extended: &'a Extended,
+    /// The weights are quantized by blocks.
+    is_quantized: bool,
     /// Something was computed that the earlier artifact does not have.
     is_changed: bool,
     /// Number of the task, or part of one, that is under way, from 1.
@@ -523,16 +560,21 @@ impl Worker<'_> {
     fn task(&mut self, planned: &PlannedTask) -> anyhow::Result<FinishedTask> {
         let mut records = BTreeMap::new();
         let mut samples = Vec::new();
+        let mut energy: Option<TaskEnergy> = None;
         for task in &planned.leaves {
             let leaf = self.leaf(planned, task.as_ref())?;
             samples.extend(leaf.samples);
+            energy = match (energy, leaf.energy) {
+                (Some(sum), Some(leaf)) => Some(sum.and(&leaf)),
+                (sum, leaf) => sum.or(leaf),
+            };
             records.insert(task.spec().name.clone(), leaf.record);
         }
         let record = match planned.entry {
             Entry::Group(group) => group_record(group, &registry::groups_within(group), records, planned.spec()),
             Entry::Task(_) => records.into_values().next().context("a task without leaves")?,
         };
-        Ok(FinishedTask { record, samples })
+        Ok(FinishedTask { record, samples, energy })
     }
 
     fn leaf(&mut self, planned: &PlannedTask, task: &dyn Task) -> anyhow::Result<FinishedTask> {
@@ -553,9 +595,13 @@ impl Worker<'_> {
             return Ok(finished);
         }
         let began = Instant::now();
+        // Answers of an interrupted command were paid for there.
+        let is_whole = !self.unfinished.join(journal_name(name)).exists();
+        let reading = self.control.energy.filter(|_| is_whole).map(|watch| (watch, watch.meter.read()));
         let finished = match self.try_leaf(planned, task) {
             Ok(mut finished) => {
                 finished.record.duration_s = began.elapsed().as_secs_f64();
+                finished.energy = reading.map(|(watch, before)| watch.task(&before, task.spec(), &finished.record));
                 finished
             }
             Err(RunError::Stopped(reason)) => return Err(reason),
@@ -575,7 +621,7 @@ impl Worker<'_> {
             Entry::Group(_) => task.subtasks.get(leaf)?,
         };
         let samples = earlier.samples.iter().filter(|file| file.task == leaf).cloned().collect();
-        self.if_usable(FinishedTask { record: record.clone(), samples })
+        self.if_usable(FinishedTask { record: record.clone(), samples, energy: None })
     }
 
     /// The record of a leaf that an interrupted run had already finished, with its sample file still in place.
@@ -613,7 +659,7 @@ impl Worker<'_> {
         self.complete(task, &mut record, &answered);
         let lines = leaf::sample_lines(task, &answered, &scores, &executed);
         let samples = vec![write_samples(self.folder, &task.spec().name, lines).map_err(RunError::Stopped)?];
-        Ok(FinishedTask { record, samples })
+        Ok(FinishedTask { record, samples, energy: None })
     }
 
     /// Scores of all documents, and what their programs did where the task has any.
@@ -669,7 +715,7 @@ impl Worker<'_> {
             record.warnings.extend(constant_answer_warning(&chosen(&answered.responses)));
         }
         record.warnings.extend(constant_text_warning(&first_texts(&answered.responses)));
-        gate_self_check(record, self_check_bound(&self.model.description().dtype, task.spec().output));
+        gate_self_check(record, self_check_bound(&self.model.description().dtype, self.is_quantized, task.spec().output));
     }
 }
 
@@ -691,9 +737,11 @@ fn first_texts(responses: &[Vec<Response>]) -> Vec<&str> {
     firsts.filter_map(|response| if let Response::Text(text) = response { Some(text.as_str()) } else { None }).collect()
 }
 
-fn self_check_bound(dtype: &str, output: OutputKind) -> f64 {
+fn self_check_bound(dtype: &str, is_quantized: bool, output: OutputKind) -> f64 {
     let rolling = output == OutputKind::LoglikelihoodRolling;
     match (dtype, rolling) {
+        ("f32", false) if is_quantized => SELF_CHECK_BOUND_QUANTIZED,
+        ("f32", true) if is_quantized => SELF_CHECK_BOUND_QUANTIZED / ROLLING_TOKENS,
         ("f32", false) => SELF_CHECK_BOUND_F32,
         ("f32", true) => SELF_CHECK_BOUND_F32_ROLLING,
         ("f16", false) => SELF_CHECK_BOUND_F16,
@@ -724,7 +772,7 @@ fn without_score(planned: &PlannedTask, task: &dyn Task, status: TaskStatus, rea
         measures: spec.measures.to_owned(),
         ..TaskRecord::without_score(status, reason)
     };
-    FinishedTask { record, samples: Vec::new() }
+    FinishedTask { record, samples: Vec::new(), energy: None }
 }
 
 #[cfg(test)]

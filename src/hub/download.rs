@@ -60,6 +60,8 @@ pub enum Weights {
     Safetensors,
     /// One GGUF file by its path (with all its parts, if it is the first of several).
     Gguf(String),
+    /// None: only configuration and tokenizer, for weights that come from elsewhere.
+    Nothing,
 }
 
 /// How far a download is.
@@ -282,6 +284,7 @@ fn wanted_files(
             }
             chosen
         }
+        Weights::Nothing => Vec::new(),
     };
     let index_is_needed = chosen.len() > 1;
     let wanted = |path: &str| match path {

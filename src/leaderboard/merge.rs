@@ -1,6 +1,7 @@
 //! Joins the shards of one run: parts of its tasks, evaluated by several commands or machines.
 
 use super::audit::differences;
+use super::energy;
 use super::pillars::{PillarSpec, summarise};
 use super::run::{Run, SampleFile, TaskStatus};
 
@@ -84,7 +85,10 @@ pub fn merge(shards: &[Run], pillars: &[PillarSpec], leaves: impl Fn(&str) -> Ve
         let (mine, theirs) = (&mut run.informational, &shard.informational);
         mine.long_context = joined_grids(mine.long_context.take(), theirs.long_context.as_ref());
         mine.edge = mine.edge.take().or_else(|| theirs.edge.clone());
-        mine.energy = mine.energy.take().or_else(|| theirs.energy.clone());
+        mine.energy = match (mine.energy.take(), &theirs.energy) {
+            (Some(mine), Some(theirs)) => Some(energy::join(&mine, theirs)),
+            (mine, theirs) => mine.or_else(|| theirs.clone()),
+        };
     }
     run.requested.sort();
     run.requested.dedup();

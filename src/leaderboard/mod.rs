@@ -5,6 +5,7 @@ pub mod badges;
 pub mod board;
 pub mod canonical;
 pub mod compare;
+pub mod energy;
 pub mod identity;
 pub mod import;
 pub mod merge;

@@ -4,6 +4,7 @@
 //! folded does not matter, and dates come from the runs, never from the clock.
 
 use super::canonical;
+use super::energy;
 use super::ranking;
 use super::run::{
     Aggregate, EngineRecord, FigureSet, Limit, Parameters, PillarScore, Quantization, Run, SuiteRecord, TaskRecord, TaskStatus, Warning,
@@ -312,7 +313,7 @@ impl RunSummary {
             pillars: run.pillars.clone(),
             aggregate: run.aggregate.clone(),
             edge: run.informational.edge.clone(),
-            energy: run.informational.energy.clone(),
+            energy: run.informational.energy.as_ref().map(energy::without_tasks),
             long_context: run.informational.long_context.clone(),
         }
     }

@@ -445,16 +445,30 @@ pub mod figure {
     pub const PEAK_MEMORY: &str = "peak_memory";
     /// Bytes on disk.
     pub const SIZE_ON_DISK: &str = "size_on_disk";
+    /// Watt-hours of all measured tasks.
+    pub const ENERGY: &str = "energy";
+    /// The same less the idle baseline.
+    pub const ENERGY_NET: &str = "energy_net";
     /// Watt-hours per 1,000 tokens.
     pub const ENERGY_PER_1K_TOKENS: &str = "energy_per_1k_tokens";
+    /// The same less the idle baseline.
+    pub const ENERGY_PER_1K_TOKENS_NET: &str = "energy_per_1k_tokens_net";
     /// Watt-hours per correct answer.
     pub const ENERGY_PER_CORRECT_ANSWER: &str = "energy_per_correct_answer";
+    /// The same less the idle baseline.
+    pub const ENERGY_PER_CORRECT_ANSWER_NET: &str = "energy_per_correct_answer_net";
+    /// Grams of CO₂ of all measured tasks.
+    pub const CO2: &str = "co2";
     /// Grams of CO₂ per 1,000 tokens.
     pub const CO2_PER_1K_TOKENS: &str = "co2_per_1k_tokens";
     /// Grams of CO₂ per correct answer.
     pub const CO2_PER_CORRECT_ANSWER: &str = "co2_per_correct_answer";
     /// Correct answers per watt-hour: the efficiency.
     pub const EFFICIENCY: &str = "efficiency";
+    /// Wall time of all measured tasks, seconds.
+    pub const WALL_TIME: &str = "wall_time";
+    /// Processor time of all measured tasks, seconds.
+    pub const CPU_TIME: &str = "cpu_time";
 }
 
 /// One file of samples.

@@ -24,6 +24,10 @@ use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tdp::Load;
+
+/// Load above which a machine is not at rest.
+const IDLE_LOAD: f64 = 0.15;
 
 /// Joules in a watt-hour.
 pub const JOULES_PER_WATT_HOUR: f64 = 3600.0;
@@ -204,13 +208,30 @@ impl Meter {
         }
         meter._stop = watch(&meter.state);
         if !config.idle.is_zero() {
-            let before = meter.read();
-            std::thread::sleep(config.idle);
-            let idle = meter.between(&before, &meter.read());
-            meter.idle_seconds = idle.seconds;
-            meter.idle_watts = idle.gross_joules.ok().map(|joules| joules / idle.seconds.max(f64::MIN_POSITIVE));
+            meter.rest(config.idle);
         }
         meter
+    }
+
+    /// Measures the idle baseline. A machine on which others work has none: what it uses then is not what it uses at rest.
+    fn rest(&mut self, duration: Duration) {
+        let load = Load::begin(&self.proc_root);
+        let before = self.read();
+        std::thread::sleep(duration);
+        let idle = self.between(&before, &self.read());
+        match load.and_then(|load| load.end()) {
+            Some(load) if load > IDLE_LOAD => {
+                self.remarks.push(format!(
+                    "no idle baseline: the machine was not at rest, its load was {:.0} %, more than {:.0} %",
+                    load * 100.0,
+                    IDLE_LOAD * 100.0
+                ));
+            }
+            _ => {
+                self.idle_seconds = idle.seconds;
+                self.idle_watts = idle.gross_joules.ok().map(|joules| joules / idle.seconds.max(f64::MIN_POSITIVE));
+            }
+        }
     }
 
     /// How energy is known here.
@@ -393,6 +414,24 @@ mod tests {
         fs::remove_file(root.path().join("powercap/intel-rapl:0/energy_uj")).unwrap();
         let spent = meter.between(&before, &meter.read());
         assert!(spent.gross_joules.is_err() && spent.net_joules.is_err());
+    }
+
+    /// A machine that works for others has no idle baseline, and says so.
+    #[test]
+    fn a_busy_machine_has_no_idle_baseline() {
+        let root = tempfile::tempdir().unwrap();
+        package(root.path(), 0, 0);
+        let stat = root.path().join("proc/stat");
+        write(&stat, "cpu  100 0 100 800\n");
+        let busy = stat.clone();
+        let others = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            fs::write(&busy, "cpu  200 0 100 800\n").unwrap();
+        });
+        let meter = Meter::start(&MeterConfig { idle: Duration::from_millis(500), ..config(root.path()) });
+        others.join().unwrap();
+        assert_eq!(meter.idle(), None);
+        assert!(meter.remarks().iter().any(|remark| remark.contains("not at rest")), "{:?}", meter.remarks());
     }
 
     /// Net is gross less idle power times time, and the idle power is measured at the start.

@@ -190,6 +190,28 @@ impl Estimate {
     }
 }
 
+/// The machine's load over a stretch of time.
+pub(super) struct Load {
+    stat: PathBuf,
+    begun: Ticks,
+}
+
+impl Load {
+    /// Begins; `None` where the system does not tell.
+    pub(super) fn begin(proc_root: &Path) -> Option<Self> {
+        let stat = proc_root.join("stat");
+        let begun = ticks(&stat).ok()?;
+        Some(Self { stat, begun })
+    }
+
+    /// Share of the logical processors that worked since, 0 to 1.
+    pub(super) fn end(&self) -> Option<f64> {
+        let now = ticks(&self.stat).ok()?;
+        let all = now.all.checked_sub(self.begun.all).filter(|all| *all > 0)?;
+        Some(now.busy.saturating_sub(self.begun.busy) as f64 / all as f64)
+    }
+}
+
 /// Watts at a load between 0 and 1.
 fn power(tdp: f64, load: f64) -> f64 {
     tdp * (0.1 + 0.9 * load.clamp(0.0, 1.0).powi(3))

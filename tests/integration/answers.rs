@@ -224,7 +224,7 @@ fn now() -> DateTime<Utc> {
 #[track_caller]
 fn evaluate(looking: &mut Looking, options: &RunOptions, output: &Path) -> Evaluated {
     let stop = AtomicBool::new(false);
-    let control = Control { verbosity: Verbosity::Silent, stop: &stop };
+    let control = Control { verbosity: Verbosity::Silent, stop: &stop, energy: None };
     run(looking, &model(), &mut Invented, Some(&Even), options, output, &control, &now).unwrap()
 }
 
@@ -369,7 +369,7 @@ fn only_the_same_answers_are_taken_over() {
     assert_eq!(asked(&options("standard", &["boolq"])), fresh.asked);
     // By name, what cannot be extended is an error that says why.
     let stop = AtomicBool::new(false);
-    let control = Control { verbosity: Verbosity::Silent, stop: &stop };
+    let control = Control { verbosity: Verbosity::Silent, stop: &stop, energy: None };
     let wrong = RunOptions { extend: Some(early.folder), seed: 10, ..options("standard", &["boolq"]) };
     let error = run(&mut Looking::new(2048), &model(), &mut Invented, None, &wrong, folder.path(), &control, &now).err().unwrap();
     assert!(format!("{error:#}").contains("its seed is 1234, this one's is 10"), "{error:#}");

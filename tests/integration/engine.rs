@@ -2,16 +2,20 @@
 
 use serde_json::{Value, json};
 use slm_benchmark::engine::{
-    Decoding, Device, EngineError, Finish, GenerationRequest, LanguageModel, LoglikelihoodRequest, ModelSource, Options, load,
+    Choice, Decoding, Device, EngineError, Finish, GenerationRequest, LanguageModel, LoglikelihoodRequest, ModelSource, Options,
+    WeightForm, load,
 };
 use std::path::{Path, PathBuf};
+
+#[path = "../../benches/make_gguf.rs"]
+pub(crate) mod make_gguf;
 
 fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo")
 }
 
 fn load_from(dir: &Path) -> Result<Box<dyn LanguageModel>, EngineError> {
-    load(&ModelSource { dir }, &Options { device: Device::Cpu, ..Options::default() })
+    load(&ModelSource::folder(dir), &Options { device: Device::Cpu, ..Options::default() })
 }
 
 /// A copy of the demo model, to be spoilt.
@@ -225,4 +229,94 @@ fn what_the_model_asks_for_in_vain_is_told() {
     let model = load_from(folder.path()).unwrap();
     assert_eq!(model.deviations(), ["generation_config.json asks for repetition_penalty 1.1; it is not applied"]);
     assert_eq!(model.description().dtype, "f32");
+}
+
+/// Weights of a GGUF file, or of a level of in-situ quantization, beside the demo model's configuration and tokenizer.
+fn load_weights(weights: WeightForm<'_>) -> Result<Box<dyn LanguageModel>, EngineError> {
+    load(&ModelSource { dir: &demo(), weights }, &Options { device: Device::Cpu, engine: Choice::MistralRs, ..Options::default() })
+}
+
+fn values(model: &mut dyn LanguageModel) -> Vec<f64> {
+    let questions = questions();
+    let mut values = vec![f64::NAN; questions.len()];
+    model
+        .loglikelihood(&questions, &[], &mut |index, answer| {
+            values[index] = answer.value;
+            Ok(())
+        })
+        .unwrap();
+    values
+}
+
+fn largest_difference(left: &[f64], right: &[f64]) -> f64 {
+    left.iter().zip(right).map(|(left, right)| (left - right).abs()).fold(0.0, f64::max)
+}
+
+/// A GGUF file of unquantized weights is the same model; one of eight bits is near it, and not it.
+#[test]
+fn gguf_files_are_evaluated_by_their_own_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = values(load_from(&demo()).unwrap().as_mut());
+    for (kind, least, most) in [("F32", 0.0, 1e-3), ("F16", 0.0, 0.05), ("Q8_0", 1e-4, 0.5)] {
+        let file = folder.path().join(format!("demo-{kind}.gguf"));
+        make_gguf::write_gguf(&demo(), &file, make_gguf::kind_of(kind).unwrap()).unwrap();
+        let files = [file];
+        let mut model = load_weights(WeightForm::Gguf(&files)).unwrap();
+        let difference = largest_difference(&plain, &values(model.as_mut()));
+        println!("GGUF {kind}: largest difference {difference:.2e} nats");
+        assert!((least..=most).contains(&difference), "{kind}: {difference}");
+        let long = request(&"Water boils when it is hot. ".repeat(700), " It does.");
+        let (alone, usage) = model.loglikelihood_alone(&long).unwrap();
+        assert!(alone.value.is_finite() && alone.truncated && usage.tokens_nominal == 2048, "a whole window");
+        let prompt = GenerationRequest {
+            context: "The capital of France is".to_owned(),
+            until: Vec::new(),
+            max_new_tokens: 8,
+            decoding: Decoding::Greedy,
+        };
+        assert!(!model.generate_alone(&prompt).unwrap().0.token_ids.is_empty());
+    }
+}
+
+/// In-situ quantization changes the weights as its level says; a level that fits no matrix is refused.
+#[test]
+fn levels_of_in_situ_quantization_are_evaluated() {
+    let plain = values(load_from(&demo()).unwrap().as_mut());
+    let mut eight = load_weights(WeightForm::Isq("Q8_0")).unwrap();
+    let mut four = load_weights(WeightForm::Isq("Q4K")).unwrap();
+    assert!(eight.weights_note().is_none());
+    assert!(four.weights_note().is_some_and(|note| note.contains("Q4_1")), "256 weights to a block do not fit rows of 128");
+    let (eight, four) = (largest_difference(&plain, &values(eight.as_mut())), largest_difference(&plain, &values(four.as_mut())));
+    println!("ISQ Q8_0: largest difference {eight:.2e} nats; Q4K (as Q4_1): {four:.2e}");
+    assert!(1e-4 < eight && eight < four, "{eight} {four}");
+    assert!(load_weights(WeightForm::Isq("Q9_9")).is_err());
+}
+
+/// A GGUF file of another model is refused: its tokens are not the tokenizer's. So is a file that is none.
+#[test]
+fn a_foreign_gguf_file_is_refused() {
+    let folder = copy();
+    edit(&folder.path().join("tokenizer.json"), |tokenizer| {
+        let vocabulary = tokenizer["model"]["vocab"].as_object_mut().unwrap();
+        let renamed = vocabulary.iter().map(|(token, id)| (format!("{token}x"), id.clone())).collect();
+        *vocabulary = renamed;
+    });
+    let file = folder.path().join("foreign.gguf");
+    make_gguf::write_gguf(folder.path(), &file, make_gguf::kind_of("F32").unwrap()).unwrap();
+    let message = |file: &Path| match load_weights(WeightForm::Gguf(&[file.to_owned()])) {
+        Err(EngineError::Load(message)) => message,
+        _ => panic!("loaded"),
+    };
+    assert!(message(&file).contains("made from another model"));
+    std::fs::write(&file, "GGUF\u{3}").unwrap();
+    assert!(message(&file).contains("foreign.gguf"));
+}
+
+/// Speeds come from times that rise, and lengths beyond the window are refused.
+#[test]
+fn generations_are_timed() {
+    let mut model = load_from(&demo()).unwrap();
+    let timing = model.time_generation(64, 8).unwrap();
+    assert!(0.0 < timing.first_token_s && timing.first_token_s < timing.last_token_s);
+    assert!(model.time_generation(2047, 8).is_err() && model.time_generation(8, 1).is_err());
 }

@@ -13,6 +13,8 @@ const TASKS: &str = "boolq,wikitext,gsm8k";
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slm-bench"));
     command.env("HF_HUB_OFFLINE", "1").env_remove("HF_TOKEN").env_remove("RUST_LOG");
+    // Runs are compared with each other here; what they cost is measured where a test asks for it.
+    command.env("SLM_BENCH_METER", "off");
     command
 }
 
@@ -520,4 +522,110 @@ fn the_demo_leaves_a_repository_that_verifies() {
     // An existing folder is not written over.
     let again = program().arg("demo").arg("--output-dir").arg(&first).output().unwrap();
     assert_eq!(again.status.code(), Some(2), "{}", text(&again.stderr));
+}
+
+/// A powercap tree of one package whose counter grows until it is dropped.
+struct FakePowercap {
+    folder: tempfile::TempDir,
+    stop: std::sync::mpsc::Sender<()>,
+}
+
+impl FakePowercap {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let zone = folder.path().join("intel-rapl:0");
+        fs::create_dir(&zone).unwrap();
+        fs::write(zone.join("name"), "package-0\n").unwrap();
+        fs::write(zone.join("max_energy_range_uj"), "60000000\n").unwrap();
+        fs::write(zone.join("energy_uj"), "59000000\n").unwrap();
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            let mut counter = 59_000_000_u64;
+            while stopped.recv_timeout(Duration::from_millis(5)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                counter = (counter + 50_000) % 60_000_000;
+                let new = zone.join("new");
+                if fs::write(&new, format!("{counter}\n")).and_then(|()| fs::rename(&new, zone.join("energy_uj"))).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { folder, stop }
+    }
+}
+
+impl Drop for FakePowercap {
+    fn drop(&mut self) {
+        let _ = self.stop.send(());
+    }
+}
+
+/// A run on a machine with counters says what it cost: measured energy, CO₂ by the operator's factor, and edge figures from a fresh
+/// process, all outside of the run's id, and taken over by `--resume`.
+#[test]
+fn a_run_measures_energy_and_speed() {
+    let place = Place::with_data();
+    let powercap = FakePowercap::new();
+    let root = powercap.folder.path().to_str().unwrap();
+    let measured = |output: &str, more: &[&str]| {
+        let arguments = ["--tasks", "boolq", "--pillars", "edge", "--meter", "on", "--idle-seconds", "0", "--powercap-root", root];
+        let done = place.command(output, &[&arguments[..], &["--grid-factor", "nowhere 2020, none=1000"], more].concat()).output().unwrap();
+        assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+        place.run_folder(output)
+    };
+    let folder = measured("measured", &[]);
+    assert_valid("run", &folder.join("run.json"));
+    let run = json_of(&folder.join("run.json"));
+    let (edge, energy) = (&run["informational"]["edge"], &run["informational"]["energy"]);
+    let value = |set: &Value, name: &str| set["figures"][name]["value"].as_f64().unwrap_or_else(|| panic!("{name}: {set:#}"));
+    for name in ["load_time", "time_to_first_token", "prefill_speed", "decode_speed", "peak_memory", "size_on_disk"] {
+        assert!(value(edge, name) > 0.0, "{name}");
+        assert_eq!(edge["figures"][name]["method"], "measured");
+    }
+    assert_eq!(edge["details"]["repetitions"], 5);
+    assert_eq!(energy["figures"]["efficiency"]["method"], "measured_rapl");
+    assert_eq!(energy["hardware_class"], run["environment"]["hardware_class"]);
+    let (per_answer, efficiency) = (value(energy, "energy_per_correct_answer"), value(energy, "efficiency"));
+    assert!((per_answer * efficiency - 1.0).abs() < 1e-9);
+    assert!((value(energy, "co2") - value(energy, "energy")).abs() < 1e-12, "1000 g for 1000 Wh");
+    let correct = run["tasks"]["boolq"]["metrics"]["acc,none"]["value"].as_f64().unwrap() * run["tasks"]["boolq"]["n"].as_f64().unwrap();
+    assert!((value(energy, "energy") / per_answer - correct).abs() < 1e-6);
+    assert_eq!(energy["figures"]["energy_net"]["reason"], "no idle baseline was measured");
+    let again = measured("measured", &["--resume"]);
+    assert_eq!(json_of(&again.join("run.json")), run, "nothing was computed, so nothing was measured");
+    place.run("plain", &["--tasks", "boolq"], 0);
+    assert_eq!(place.run_folder("plain").file_name(), folder.file_name(), "the run's id");
+    assert_eq!(json_of(&place.run_folder("plain").join("run.json"))["informational"]["energy"], Value::Null);
+}
+
+/// Each entry of `quantizations` is a run of its own weights: a GGUF file of the repository, a level of in-situ quantization.
+#[test]
+fn every_quantization_is_a_run_of_its_own() {
+    let place = Place::with_data();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
+    let snapshot = place.cache.model();
+    crate::engine::make_gguf::write_gguf(&model, &snapshot.join("demo-q8_0.gguf"), crate::engine::make_gguf::kind_of("Q8_0").unwrap())
+        .unwrap();
+    let entries = "    - name: FP32
+      format: safetensors
+    - name: Q8_0
+      format: gguf
+      source: demo-q8_0.gguf
+    - name: Q4_0
+      format: isq
+";
+    let (head, _) = SUBMISSION.split_once("    - name").unwrap();
+    fs::write(place.submission(), format!("{head}{entries}")).unwrap();
+    place.run("all", &["--tasks", "boolq"], 0);
+    let mut seen = BTreeMap::new();
+    for folder in fs::read_dir(fs::read_dir(place.output("all")).unwrap().next().unwrap().unwrap().path()).unwrap() {
+        let file = folder.unwrap().path().join("run.json");
+        assert_valid("run", &file);
+        let run = json_of(&file);
+        let weights = run["model"]["weights"][0]["file"].as_str().unwrap().to_owned();
+        assert_eq!(run["model"]["parameters"]["measured"], 1_262_208, "{weights}");
+        assert_eq!(run["tasks"]["boolq"]["status"], "ok");
+        seen.insert(run["model"]["quantization"]["name"].as_str().unwrap().to_owned(), weights);
+    }
+    let expected = [("FP32", "model.safetensors"), ("Q4_0", "model.safetensors"), ("Q8_0", "demo-q8_0.gguf")];
+    assert_eq!(seen, expected.map(|(name, file)| (name.to_owned(), file.to_owned())).into());
 }

@@ -25,7 +25,7 @@ fn engines() -> Vec<(Choice, Vec<(&'static str, &'static str)>)> {
 
 fn model(repo: &str, engine: Choice) -> Box<dyn LanguageModel> {
     let dir = snapshot(repo);
-    load(&ModelSource { dir: &dir }, &Options { device: Device::Cpu, dtype: DType::F32, engine })
+    load(&ModelSource::folder(&dir), &Options { device: Device::Cpu, dtype: DType::F32, engine })
         .unwrap_or_else(|error| panic!("{repo}: {error}"))
 }
 

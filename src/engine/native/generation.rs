@@ -10,7 +10,7 @@ use crate::engine::answers::of_request;
 use crate::engine::plan::{Plan, Sharing};
 use crate::engine::sampling::Sampler;
 use crate::engine::tokenizer::{EncodedPrompt, ScoredTokens, StopString};
-use crate::engine::{Decoding, EngineError, Finish, Generation, GenerationRequest, Sink, TokenId, Usage};
+use crate::engine::{Decoding, EngineError, Finish, Generation, GenerationRequest, Sink, Timing, TokenId, Usage};
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -266,6 +266,38 @@ impl NativeModel {
             sequence.written.push(token);
             Ok::<(), EngineError>(())
         })
+    }
+
+    /// See [`crate::engine::LanguageModel::time_generation`].
+    pub(super) fn time(&mut self, prompt_tokens: usize, new_tokens: usize) -> Result<Timing, EngineError> {
+        let window = self.tokenizer.max_length();
+        if prompt_tokens == 0 || new_tokens < 2 || prompt_tokens + new_tokens > window {
+            return Err(EngineError::Request(format!(
+                "a prompt of {prompt_tokens} tokens and {new_tokens} new ones cannot be timed in a window of {window}"
+            )));
+        }
+        let known = self.decoder.embedding.rows.min(self.decoder.vocabulary()).max(1);
+        let token = |place: usize| TokenId::try_from((place * 7919 + 13) % known).unwrap_or(0);
+        // Put in the place of every token that is written: none of them ends the generation, and what a step costs does not depend on them.
+        let going_on = (0..).find(|token| !self.tokenizer.end_tokens().contains(token)).unwrap_or(0);
+        // One more than is timed, so that the length does not end it either.
+        let request =
+            GenerationRequest { context: String::new(), until: Vec::new(), max_new_tokens: new_tokens + 1, decoding: Decoding::Greedy };
+        let (requests, group) = ([request], [vec![0]]);
+        let begun = Instant::now();
+        let inputs = [ScoredTokens { input: (0..prompt_tokens).map(token).collect(), targets: vec![0] }];
+        let plan = Plan::new(&inputs, Sharing { least: 0, longest: usize::MAX });
+        let mut sequences = self.sequences(&requests, &group, &inputs, &plan)?;
+        let mut cache = Cache::new(&self.decoder, plan.tokens() + new_tokens + 1);
+        self.prefill(&inputs, &plan, &mut sequences, &mut cache, &group)?;
+        let first_token_s = begun.elapsed().as_secs_f64();
+        for _ in 1..new_tokens {
+            if let Some(last) = sequences[0].written.last_mut() {
+                *last = going_on;
+            }
+            self.step(&requests, &mut sequences, &mut cache)?;
+        }
+        Ok(Timing { first_token_s, last_token_s: begun.elapsed().as_secs_f64() })
     }
 
     fn answer(&self, sequence: &Sequence, finish: Finish, prompt: &EncodedPrompt) -> Result<Generation, EngineError> {

@@ -25,7 +25,7 @@ use super::sampling::normaliser;
 use super::tokenizer::{ModelTokenizer, ScoredTokens};
 use super::{
     ChatMessage, DType, Device, EngineDescription, EngineError, Generation, GenerationRequest, LanguageModel, Loglikelihood,
-    LoglikelihoodRequest, ModelSource, Options, RollingLoglikelihood, Sink, TokenId, Usage,
+    LoglikelihoodRequest, ModelSource, Options, RollingLoglikelihood, Sink, Timing, TokenId, Usage, WeightForm,
 };
 use decoder::Decoder;
 use forest::{BatchReading, Forest, Stretch};
@@ -65,6 +65,12 @@ impl NativeModel {
                 "the native engine computes on the processor, not on the device `{}`; choose --engine mistralrs for it",
                 options.device
             )));
+        }
+        if source.weights != WeightForm::Safetensors {
+            return Err(EngineError::Load(
+                "the native engine computes safetensors weights as they are; GGUF files and quantized levels need --engine mistralrs"
+                    .to_owned(),
+            ));
         }
         if !matches!(options.dtype, DType::Auto | DType::F32) {
             return Err(EngineError::Load(format!(
@@ -188,6 +194,10 @@ impl LanguageModel for NativeModel {
 
     fn deviations(&self) -> Vec<String> {
         answers::deviations(&self.tokenizer)
+    }
+
+    fn time_generation(&mut self, prompt_tokens: usize, new_tokens: usize) -> Result<Timing, EngineError> {
+        self.time(prompt_tokens, new_tokens)
     }
 
     fn loglikelihood(

@@ -1,8 +1,9 @@
 //! The report as one HTML page: no script, no outside address, good to attach or print.
 
-use super::svg::{self, Bar, Point, escape};
-use super::{Reported, caveat, limit_text, points, remarks, short_revision, size, with_interval};
-use crate::leaderboard::run::{FigureSet, Run};
+use super::grid::grids;
+use super::svg::{self, Bar, Point, escape, significant};
+use super::{EDGE_PLOTS, ENERGY_PLOTS, Reported, caveat, figure_plots, limit_text, points, remarks, short_revision, size, with_interval};
+use crate::leaderboard::run::{Figure, FigureSet, Run};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -14,7 +15,7 @@ table{border-collapse:collapse;width:100%;margin:1rem 0;font-size:14px}th,td{bor
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.scroll{overflow-x:auto}td.r{min-width:15rem}.caveat{color:var(--mark);font-weight:600}.soft{color:var(--soft)}\
 code{font-size:13px;overflow-wrap:anywhere}svg{width:100%;max-width:720px;height:auto;font:12px system-ui,sans-serif}svg text{fill:var(--ink)}\
 .grid{stroke:var(--line)}.tick,.missing{fill:var(--soft)}.tick{text-anchor:middle}.label{text-anchor:end}.bar,.point{fill:var(--bar)}.whisker{stroke:var(--ink);stroke-width:2}\
-.chance{stroke:var(--mark);stroke-width:2}.missing{font-style:italic}section{margin-top:3rem}@media print{body{margin:0;max-width:none}section{break-before:page}}";
+.cell{fill:var(--bar)}.count{text-anchor:middle}.chance{stroke:var(--mark);stroke-width:2}.missing{font-style:italic}section{margin-top:3rem}@media print{body{margin:0;max-width:none}section{break-before:page}}";
 
 pub(super) fn render(runs: &[Reported<'_>]) -> String {
     let mut out = String::from("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
@@ -61,6 +62,17 @@ fn overview(out: &mut String, runs: &[Reported<'_>]) {
     if dots.len() > 1 {
         let _ = writeln!(out, "<h2>Aggregate against size</h2>\n{}", svg::scatter("Aggregate score against number of parameters", &dots));
     }
+    let edge = figure_plots(runs, |run| run.informational.edge.as_ref(), EDGE_PLOTS);
+    let energy = figure_plots(runs, |run| run.informational.energy.as_ref(), ENERGY_PLOTS);
+    for (title, plots) in [("Speed and memory", edge), ("Energy", energy)] {
+        if !plots.is_empty() {
+            let _ = writeln!(out, "<h2>{title}</h2>");
+        }
+        for plot in plots {
+            let (heading, drawing) = (escape(&plot.title), svg::amounts(&plot.title, &plot.unit, &plot.rows));
+            let _ = writeln!(out, "<h3>{heading}</h3>\n{drawing}");
+        }
+    }
 }
 
 fn point(run: &Run) -> Option<Point> {
@@ -103,6 +115,11 @@ fn run_section(out: &mut String, reported: &Reported<'_>) {
     let tasks: Vec<Bar> = run.tasks.iter().map(|(name, task)| bar(name, task.valid_score(), task.score_ci95, task.chance)).collect();
     let _ = writeln!(out, "<h3>Tasks</h3>\n{}", svg::bars(&format!("Task scores of {}", run.model.name), &tasks));
     task_table(out, run);
+    for grid in grids(run.informational.long_context.as_ref()) {
+        let kind = grid.kind.replace('_', " ");
+        let title = format!("Long context, {kind}: right answers of {} by length and depth", run.model.name);
+        let _ = writeln!(out, "<h3>Long context: {}</h3>\n{}", escape(&kind), svg::heat_map(&title, &grid));
+    }
     for (title, figures) in [("Speed and memory", &run.informational.edge), ("Energy", &run.informational.energy)] {
         if let Some(figures) = figures {
             figure_table(out, title, figures);
@@ -142,10 +159,17 @@ fn figure_table(out: &mut String, title: &str, set: &FigureSet) {
     let _ = writeln!(out, "<h3>{title} <span class=\"soft\">({})</span></h3>", escape(&set.hardware_class));
     out.push_str("<table>\n<tr><th>figure</th><th class=\"n\">value</th><th>method</th></tr>\n");
     for (name, figure) in &set.figures {
-        let value = figure.value.map_or_else(|| "—".to_owned(), |value| format!("{value:.4} {}", escape(&figure.unit)));
+        let value = figure
+            .value
+            .map_or_else(|| "—".to_owned(), |value| format!("{} {}{}", significant(value), escape(&figure.unit), spread(figure)));
         let reason = figure.reason.as_ref().map(|reason| format!(": {}", escape(reason))).unwrap_or_default();
         let name = escape(&name.replace('_', " "));
         let _ = writeln!(out, "<tr><td>{name}</td><td class=\"n\">{value}</td><td>{}{reason}</td></tr>", escape(&figure.method));
     }
     out.push_str("</table>\n");
+}
+
+/// ` [12.1, 13.0]`: the range of the repetitions.
+fn spread(figure: &Figure) -> String {
+    figure.range.map(|[low, high]| format!(" [{}, {}]", significant(low), significant(high))).unwrap_or_default()
 }

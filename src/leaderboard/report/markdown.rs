@@ -1,5 +1,7 @@
 //! The report as Markdown.
 
+use super::grid::{Grid, grids};
+use super::svg::significant;
 use super::{Reported, caveat, limit_text, points, remarks, short_revision, size, with_interval};
 use crate::leaderboard::run::{FigureSet, Run};
 use std::collections::BTreeSet;
@@ -52,6 +54,9 @@ fn run_section(out: &mut String, reported: &Reported<'_>) {
     }
     pillar_table(out, run);
     task_table(out, run);
+    for grid in grids(run.informational.long_context.as_ref()) {
+        grid_table(out, &grid);
+    }
     for (title, figures) in [("Speed and memory", &run.informational.edge), ("Energy", &run.informational.energy)] {
         if let Some(figures) = figures {
             figure_table(out, title, figures);
@@ -94,12 +99,26 @@ fn task_table(out: &mut String, run: &Run) {
     }
 }
 
+fn grid_table(out: &mut String, grid: &Grid) {
+    let _ = writeln!(out, "\n### Long context: {}\n", cell(&grid.kind.replace('_', " ")));
+    let _ = writeln!(out, "| depth | {} |", list(grid.lengths.iter().map(|(length, _)| format!("{length} tokens"))));
+    let _ = writeln!(out, "| --- | {} |", list(grid.lengths.iter().map(|_| "---".to_owned())));
+    for depth in &grid.depths {
+        let shares = grid.lengths.iter().map(|(length, _)| match grid.cell(*length, *depth) {
+            Some(cell) => format!("{}/{}", cell.correct, cell.n),
+            None => "—".to_owned(),
+        });
+        let _ = writeln!(out, "| {depth} % | {} |", list(shares));
+    }
+}
+
 fn figure_table(out: &mut String, title: &str, set: &FigureSet) {
     let _ = writeln!(out, "\n### {title} ({})\n\n| figure | value | method |\n| --- | --- | --- |", cell(&set.hardware_class));
     for (name, figure) in &set.figures {
-        let value = figure.value.map_or_else(|| "—".to_owned(), |value| format!("{value:.4} {}", figure.unit));
+        let value = figure.value.map_or_else(|| "—".to_owned(), |value| format!("{} {}", significant(value), figure.unit));
         let method = figure.reason.as_ref().map_or_else(|| figure.method.clone(), |reason| format!("{}: {reason}", figure.method));
-        let _ = writeln!(out, "| {} | {} | {} |", cell(&name.replace('_', " ")), cell(&value), cell(&method));
+        let spread = figure.range.map(|[low, high]| format!(" \\[{}, {}\\]", significant(low), significant(high))).unwrap_or_default();
+        let _ = writeln!(out, "| {} | {}{spread} | {} |", cell(&name.replace('_', " ")), cell(&value), cell(&method));
     }
 }
 

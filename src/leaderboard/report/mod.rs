@@ -2,6 +2,7 @@
 //!
 //! Pure: runs in, text out, in the same order and with the same bytes whatever order the runs came in.
 
+mod grid;
 mod html;
 mod markdown;
 mod svg;
@@ -11,9 +12,10 @@ pub(super) use markdown::cell;
 use super::canonical;
 use super::ranking::{RANKED_SUITE, bits_of};
 use super::registry::RunSummary;
-use super::run::{Limit, Run, TaskRecord, TaskStatus};
+use super::run::{FigureSet, Limit, Run, TaskRecord, TaskStatus, figure};
 use serde::Serialize;
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 /// Version of the format of the report's JSON.
 pub const REPORT_SCHEMA_VERSION: &str = "1.0.0";
@@ -73,6 +75,49 @@ type Order<'a> = (String, Reverse<chrono::DateTime<chrono::Utc>>, Reverse<u32>, 
 
 fn order(run: &Run) -> Order<'_> {
     (run.model.hf_repo.to_lowercase(), Reverse(run.finished_at), Reverse(bits_of(&run.model.quantization.name)), &run.run_id)
+}
+
+/// A figure of several runs that may be compared: one hardware class.
+struct FigurePlot {
+    title: String,
+    unit: String,
+    rows: Vec<svg::Amount>,
+}
+
+/// Figures that are plotted, by the part of a run that has them.
+const EDGE_PLOTS: &[(&str, &str)] = &[
+    (figure::DECODE_SPEED, "Decode speed"),
+    (figure::PREFILL_SPEED, "Prefill speed"),
+    (figure::TIME_TO_FIRST_TOKEN, "Time to first token"),
+    (figure::LOAD_TIME, "Load time"),
+    (figure::PEAK_MEMORY, "Peak memory"),
+    (figure::SIZE_ON_DISK, "Size on disk"),
+];
+const ENERGY_PLOTS: &[(&str, &str)] = &[
+    (figure::EFFICIENCY, "Right answers per watt-hour"),
+    (figure::ENERGY_PER_1K_TOKENS, "Energy per 1,000 tokens"),
+    (figure::ENERGY_PER_CORRECT_ANSWER, "Energy per right answer"),
+    (figure::CO2_PER_1K_TOKENS, "CO₂ per 1,000 tokens"),
+];
+
+/// Plots of figures over the runs that have them: one for each figure, hardware class and method, because nothing else may be compared.
+fn figure_plots(runs: &[Reported<'_>], part: impl Fn(&Run) -> Option<&FigureSet>, wanted: &[(&str, &str)]) -> Vec<FigurePlot> {
+    let mut plots: BTreeMap<(&str, usize, String), FigurePlot> = BTreeMap::new();
+    for reported in runs {
+        let Some(set) = part(reported.run) else { continue };
+        for (place, (name, title)) in wanted.iter().enumerate() {
+            let Some(figure) = set.figures.get(*name) else { continue };
+            let Some(value) = figure.value.filter(|value| value.is_finite()) else { continue };
+            let plot = plots.entry((&set.hardware_class, place, figure.method.clone())).or_insert_with(|| FigurePlot {
+                title: format!("{title} ({}; {})", set.hardware_class, figure.method.replace('_', " ")),
+                unit: figure.unit.clone(),
+                rows: Vec::new(),
+            });
+            let label = format!("{} {}", reported.run.model.name, reported.run.model.quantization.name);
+            plot.rows.push(svg::Amount { label, value, range: figure.range });
+        }
+    }
+    plots.into_values().collect()
 }
 
 /// Why a run is no full result; `None` for a complete run of the ranked suite.

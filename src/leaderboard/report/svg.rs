@@ -1,5 +1,6 @@
 //! Plots as SVG: sizes in user units, colours by CSS classes of the page, every mark with a title.
 
+use super::grid::Grid;
 use std::fmt::Write;
 
 /// One bar of [`bars`].
@@ -121,6 +122,102 @@ pub(super) fn scatter(title: &str, points: &[Point]) -> String {
     out
 }
 
+/// One bar of [`amounts`].
+pub(super) struct Amount {
+    pub(super) label: String,
+    pub(super) value: f64,
+    pub(super) range: Option<[f64; 2]>,
+}
+
+/// Horizontal bars of one figure from 0 to the largest of them, with the range of the repetitions.
+pub(super) fn amounts(title: &str, unit: &str, rows: &[Amount]) -> String {
+    let height = ROW * rows.len() as f64 + 10.0;
+    let largest = rows.iter().map(|row| row.range.map_or(row.value, |[_, high]| high.max(row.value))).fold(0.0, f64::max);
+    let place = |value: f64| LABEL + (WIDTH - LABEL - 130.0) * if largest > 0.0 { (value / largest).clamp(0.0, 1.0) } else { 0.0 };
+    let mut out = start(title, WIDTH, height);
+    for (index, row) in rows.iter().enumerate() {
+        let y = ROW * index as f64 + 6.0;
+        let middle = y + ROW / 2.0 - 3.0;
+        let shown = format!("{} {}", significant(row.value), escape(unit));
+        let _ = write!(out, r#"<text class="label" x="{:.1}" y="{:.1}">{}</text>"#, LABEL - 8.0, middle + 4.0, escape(&row.label));
+        let (width, high) = ((place(row.value) - LABEL).max(1.0), ROW - 10.0);
+        let _ = write!(out, r#"<rect class="bar" x="{LABEL:.1}" y="{:.1}" width="{width:.1}" height="{high:.1}">"#, y + 2.0);
+        let _ = write!(out, "<title>{}: {shown}</title></rect>", escape(&row.label));
+        let mut end = row.value;
+        if let Some([low, high]) = row.range {
+            let (from, to) = (place(low), place(high));
+            let _ = write!(out, r#"<line class="whisker" x1="{from:.1}" x2="{to:.1}" y1="{middle:.1}" y2="{middle:.1}"/>"#);
+            end = high.max(end);
+        }
+        let _ = write!(out, r#"<text class="value" x="{:.1}" y="{:.1}">{shown}</text>"#, place(end) + 6.0, middle + 4.0);
+    }
+    out.push_str("</svg>");
+    out
+}
+
+/// Four significant digits, with a letter for thousands and more.
+pub(super) fn significant(value: f64) -> String {
+    let (scaled, letter) = match value.abs() {
+        size if size >= 1e9 => (value / 1e9, "G"),
+        size if size >= 1e6 => (value / 1e6, "M"),
+        size if size >= 1e4 => (value / 1e3, "k"),
+        _ => (value, ""),
+    };
+    if scaled == 0.0 {
+        return "0".to_owned();
+    }
+    if scaled.abs() < 1e-3 {
+        return format!("{scaled:.3e}");
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of digits between 0 and 6")]
+    let decimals = (3.0 - scaled.abs().log10().floor()).clamp(0.0, 6.0) as usize;
+    format!("{scaled:.decimals$}{letter}")
+}
+
+/// A heat map of shares of right answers: lengths across, depths down.
+pub(super) fn heat_map(title: &str, grid: &Grid) -> String {
+    const LEFT: f64 = 70.0;
+    const TOP: f64 = 10.0;
+    let (columns, rows) = (grid.lengths.len().max(1) as f64, grid.depths.len() as f64);
+    let width = ((WIDTH - LEFT - 20.0) / columns).min(96.0);
+    let height = TOP + ROW * rows + 46.0;
+    let mut out = start(title, WIDTH, height);
+    for (row, depth) in grid.depths.iter().enumerate() {
+        let y = TOP + ROW * row as f64;
+        let _ = write!(out, r#"<text class="label" x="{:.1}" y="{:.1}">{depth} %</text>"#, LEFT - 8.0, y + ROW / 2.0 + 4.0);
+        for (column, (length, _)) in grid.lengths.iter().enumerate() {
+            let x = LEFT + width * column as f64;
+            let (cx, cy) = (x + width / 2.0, y + ROW / 2.0 + 4.0);
+            let Some(cell) = grid.cell(*length, *depth) else {
+                let _ = write!(out, r#"<text class="tick" x="{cx:.1}" y="{cy:.1}">–</text>"#);
+                continue;
+            };
+            let share = cell.correct as f64 / cell.n as f64;
+            let _ = write!(
+                out,
+                r#"<rect class="cell" x="{:.1}" y="{:.1}" width="{:.1}" height="{:.1}" fill-opacity="{:.2}"><title>{length} tokens, depth {depth} %: {} of {} right</title></rect>"#,
+                x + 1.0,
+                y + 1.0,
+                width - 2.0,
+                ROW - 2.0,
+                0.06 + 0.54 * share,
+                cell.correct,
+                cell.n
+            );
+            let _ = write!(out, r#"<text class="count" x="{cx:.1}" y="{cy:.1}">{}/{}</text>"#, cell.correct, cell.n);
+        }
+    }
+    let below = TOP + ROW * rows;
+    for (column, (length, reason)) in grid.lengths.iter().enumerate() {
+        let x = LEFT + width * (column as f64 + 0.5);
+        let title = reason.as_ref().map(|reason| format!("<title>{}</title>", escape(reason))).unwrap_or_default();
+        let _ = write!(out, r#"<text class="tick" x="{x:.1}" y="{:.1}">{length}{title}</text>"#, below + 16.0);
+    }
+    let _ = write!(out, r#"<text class="tick" x="{:.1}" y="{:.1}">tokens</text>"#, LEFT + width * columns / 2.0, below + 36.0);
+    out.push_str("</svg>");
+    out
+}
+
 fn start(title: &str, width: f64, height: f64) -> String {
     format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0} {height:.0}" role="img" aria-label="{}"><title>{}</title>"#,
@@ -144,4 +241,15 @@ pub(super) fn escape(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::significant;
+
+    #[test]
+    fn numbers_have_four_significant_digits() {
+        let texts = [0.0, 0.000_012_346, 0.5, 12.3456, 1969.4, 58_105_856.0, 2.5e9].map(significant);
+        assert_eq!(texts, ["0", "1.235e-5", "0.5000", "12.35", "1969", "58.11M", "2.500G"]);
+    }
 }
