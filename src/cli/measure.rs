@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     /// A GGUF file whose weights are loaded instead of the folder's; once for each of its parts.
     #[arg(long, value_name = "FILE", conflicts_with = "isq")]
     gguf: Vec<PathBuf>,
-    /// Quantize the weights to this level while loading (Q8_0, Q4K, …).
+    /// Quantize the weights to this level while loading (`Q8_0`, `Q4K`, …).
     #[arg(long, value_name = "LEVEL")]
     isq: Option<String>,
     /// Where to compute: auto, cpu, cuda, metal.

@@ -25,7 +25,7 @@ pub(crate) struct MeterChoice {
     /// Thermal design power of one processor package in watts, for the estimate where there are no counters.
     #[arg(long, env = "SLM_BENCH_CPU_TDP", value_name = "WATTS", value_parser = parse_watts)]
     pub(crate) cpu_tdp: Option<f64>,
-    /// CO₂ of the grid, as NAME=GRAMS_PER_KWH with place, year and source in the name. It is never looked up.
+    /// CO₂ of the grid, as `NAME=GRAMS_PER_KWH` with place, year and source in the name. It is never looked up.
     #[arg(long, env = "SLM_BENCH_GRID_FACTOR", value_name = "NAME=G", default_value_t = GridFactor::default())]
     pub(crate) grid_factor: GridFactor,
     /// Seconds of rest before the model is loaded, over which the idle power is measured; 0 for none.

@@ -113,7 +113,7 @@ pub struct Meter {
     idle_seconds: f64,
     proc_root: PathBuf,
     /// Closed to end the watch.
-    _stop: Option<Sender<()>>,
+    stop: Option<Sender<()>>,
 }
 
 /// Energy since the meter started.
@@ -125,7 +125,7 @@ struct State {
 
 enum Source {
     Rapl(Rapl),
-    Nvml(Gpus),
+    Nvml(Box<Gpus>),
     Tdp(Estimate),
 }
 
@@ -183,6 +183,13 @@ pub struct Spent {
     pub net_joules: Result<f64, Unavailable>,
 }
 
+impl Drop for Meter {
+    fn drop(&mut self) {
+        // The watch ends with its sender.
+        drop(self.stop.take());
+    }
+}
+
 impl Meter {
     /// Chooses the best method that this machine has, measures the idle baseline for `config.idle`, and begins to watch.
     ///
@@ -200,13 +207,13 @@ impl Meter {
             idle_watts: None,
             idle_seconds: 0.0,
             proc_root: config.proc_root.clone(),
-            _stop: None,
+            stop: None,
         };
         if meter.method == Method::Unavailable {
             lock(&meter.state).failed = Some(meter.remarks.join("; "));
             return meter;
         }
-        meter._stop = watch(&meter.state);
+        meter.stop = watch(&meter.state);
         if !config.idle.is_zero() {
             meter.rest(config.idle);
         }
@@ -294,7 +301,7 @@ fn choose(config: &MeterConfig, remarks: &mut Vec<String>) -> (Method, Vec<Sourc
                 return (Method::Unavailable, Vec::new());
             }
         };
-        let mut sources = vec![Source::Nvml(gpus)];
+        let mut sources = vec![Source::Nvml(Box::new(gpus))];
         match rapl {
             Ok(rapl) => sources.push(Source::Rapl(rapl)),
             Err(Unavailable(reason)) => remarks.push(format!("the processor's energy is not counted: {reason}")),
@@ -439,9 +446,9 @@ mod tests {
     fn the_idle_baseline_is_subtracted() {
         let root = tempfile::tempdir().unwrap();
         package(root.path(), 0, 0);
-        let meter = Meter::start(&MeterConfig { idle: Duration::from_millis(20), ..config(root.path()) });
+        let mut meter = Meter::start(&MeterConfig { idle: Duration::from_millis(20), ..config(root.path()) });
         assert_eq!(meter.idle().map(|(watts, _)| watts), Some(0.0), "the counter stood still");
-        let meter = Meter { idle_watts: Some(10.0), ..meter };
+        meter.idle_watts = Some(10.0);
         let before = meter.read();
         package(root.path(), 0, 50_000_000);
         let mut after = meter.read();
