@@ -5,6 +5,7 @@ mod artifact_files;
 mod compare;
 mod demo;
 mod detect;
+mod doctor;
 mod event;
 mod measure;
 mod merge;
@@ -72,6 +73,7 @@ enum Command {
     Run(run::Arguments),
     /// Write a submission YAML from what the hub knows about a model, ready to check and paste.
     Detect(detect::Arguments),
+    Doctor(doctor::Arguments),
     /// Report runs: Markdown, JSON and a self-contained HTML page
     Report(report::ReportArguments),
     /// Fold runs into the registry
@@ -124,6 +126,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Event(arguments) => event::run(&arguments),
         Command::Detect(arguments) => detect::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Registry(arguments) => registry::run(&arguments),
         Command::Website(arguments) => website::run(&arguments),

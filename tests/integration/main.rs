@@ -14,6 +14,7 @@ mod hub;
 #[cfg(feature = "engine")]
 mod hub_cache;
 mod leaderboard;
+mod operating;
 mod publish;
 #[cfg(feature = "engine")]
 mod run;
@@ -22,3 +23,5 @@ mod server;
 mod submission;
 mod synthetic;
 mod synthetic_samples;
+#[cfg(unix)]
+mod workflows;
