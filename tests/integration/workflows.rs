@@ -139,8 +139,12 @@ fn jobs_have_least_privilege() {
             }
         }
         let triggers = &workflow["on"];
-        let on_pull_requests = !triggers["pull_request"].is_null() || triggers.as_object().is_some_and(|on| on.contains_key("pull_request"));
-        assert!(!on_pull_requests || !workflow.to_string().contains("write"), "{file} gives strangers' pull requests a permission to write");
+        let on_pull_requests =
+            !triggers["pull_request"].is_null() || triggers.as_object().is_some_and(|on| on.contains_key("pull_request"));
+        assert!(
+            !on_pull_requests || !workflow.to_string().contains("write"),
+            "{file} gives strangers' pull requests a permission to write"
+        );
         assert!(triggers["pull_request_target"].is_null() && triggers["workflow_run"].is_null(), "{file}");
     }
     assert_eq!(on_own_machines, ["evaluate.yml shard"]);
@@ -155,7 +159,8 @@ fn the_form_gives_a_valid_submission() {
     assert_eq!(field["attributes"]["render"], "yaml");
     assert!(form["labels"].as_array().unwrap().contains(&json!("submission")));
     // As GitHub renders the form into an issue.
-    let issue = format!("### Submission\n\n```yaml\n{}```\n\n### Remarks\n\n_No response_\n", field["attributes"]["value"].as_str().unwrap());
+    let issue =
+        format!("### Submission\n\n```yaml\n{}```\n\n### Remarks\n\n_No response_\n", field["attributes"]["value"].as_str().unwrap());
     let runner = Runner::new();
     std::fs::write(runner.path("issue.md"), issue).unwrap();
     assert_success(&runner.run(&json!({ "run": "slm-bench validate --issue --no-hub issue.md" }), &[]));
