@@ -3,6 +3,7 @@
 
 mod answers;
 mod artifacts;
+mod bot;
 mod compare;
 mod docs;
 #[cfg(feature = "engine")]

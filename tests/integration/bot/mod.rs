@@ -4,11 +4,12 @@
 mod stand_in;
 mod submissions;
 
+use serde_json::Value;
 use slm_benchmark::bot::store::{Job, JobState, Store};
 use slm_benchmark::github::Secret;
 use slm_benchmark::github::webhook::{DELIVERY_HEADER, EVENT_HEADER, SIGNATURE_HEADER, Secrets};
-use serde_json::Value;
 use stand_in::StandIn;
+use std::fmt::Write;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 const SECRET: &str = "it is nobody's business";
 const TOKEN: &str = "ghp_0123456789abcdefghijklmnopqrstuvwxyz";
 /// Longest wait for anything: only a test that fails waits so long.
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The demonstration model's repository.
 const MODEL: &str = "slm-benchmark/demo-1m";
 
@@ -105,14 +106,14 @@ interval_minutes = 0.02
         let log = Arc::clone(&self.log);
         let address = loop {
             let line = lines.next().unwrap_or_else(|| panic!("the server ended: {}", log.lock().unwrap())).unwrap();
-            log.lock().unwrap().push_str(&format!("{line}\n"));
+            let _ = writeln!(log.lock().unwrap(), "{line}");
             if let Some(address) = line.strip_prefix("listening on ") {
                 break address.to_owned();
             }
         };
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                log.lock().unwrap().push_str(&format!("{line}\n"));
+                let _ = writeln!(log.lock().unwrap(), "{line}");
             }
         });
         self.address = address;
@@ -177,7 +178,8 @@ interval_minutes = 0.02
     /// Comments, with the webhook.
     fn say(&self, issue: u64, user: u64, text: &str) -> Value {
         let event = self.github.comment(issue, user, text);
-        assert_eq!(self.deliver("issue_comment", &event), 202);
+        // 200 where reconciliation was faster.
+        assert!(matches!(self.deliver("issue_comment", &event), 200 | 202));
         event
     }
 
@@ -267,7 +269,8 @@ interval_minutes = 0.02
         assert!(unread.is_empty(), "nobody read {unread:#?}");
         assert!(self.github.state().unknown.is_empty(), "unknown calls: {:?}", self.github.state().unknown);
         assert_eq!(self.store().counts().unwrap().deliveries_given_up, 0);
-        for number in 1..=self.github.state().issues.len() as u64 {
+        let issues = self.github.state().issues.len() as u64;
+        for number in 1..=issues {
             let statuses = self.github.said(number).iter().filter(|text| text.starts_with("<!-- slm-bench:status -->")).count();
             assert!(statuses <= 1, "issue {number} has {statuses} status comments");
         }

@@ -143,8 +143,12 @@ impl StandIn {
 
     /// Names of an issue's labels, sorted.
     pub(super) fn labels(&self, number: u64) -> Vec<String> {
-        let mut names: Vec<String> =
-            self.state().issues[&number]["labels"].as_array().unwrap().iter().map(|label| label["name"].as_str().unwrap().to_owned()).collect();
+        let mut names: Vec<String> = self.state().issues[&number]["labels"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|label| label["name"].as_str().unwrap().to_owned())
+            .collect();
         names.sort();
         names
     }
@@ -217,7 +221,8 @@ impl State {
                 let wants_open = query.contains("state=open");
                 let fits = |issue: &&Value| {
                     (!wants_open || issue["state"] == "open")
-                        && (!wants_label || issue["labels"].as_array().is_some_and(|labels| labels.iter().any(|label| label["name"] == "submission")))
+                        && (!wants_label
+                            || issue["labels"].as_array().is_some_and(|labels| labels.iter().any(|label| label["name"] == "submission")))
                 };
                 (200, self.issues.values().filter(fits).cloned().collect())
             }

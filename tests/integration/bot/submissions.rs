@@ -147,7 +147,8 @@ fn lost_webhooks_are_found() {
 #[test]
 fn hostile_submissions() {
     let bench = Bench::start("evaluate = \"at-once\"");
-    let bomb = "```yaml\nmodel:\n  a: &a [x,x,x,x,x,x,x,x]\n  b: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n  c: [*b,*b,*b,*b,*b,*b,*b,*b]\n```\n".to_owned();
+    let bomb =
+        "```yaml\nmodel:\n  a: &a [x,x,x,x,x,x,x,x]\n  b: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n  c: [*b,*b,*b,*b,*b,*b,*b,*b]\n```\n".to_owned();
     let texts = [
         submission().replace(super::MODEL, "../../etc/passwd"),
         submission().replace("name: demo-1m", "name: \"<script>alert(1)</script> @maintainer ![x](http://evil.example)\""),
@@ -164,7 +165,7 @@ fn hostile_submissions() {
         bench.wait_for(issue, JobState::Rejected);
         let said = bench.read();
         assert!(said.chars().count() <= 65_536);
-        let outside: String = said.split("```").step_by(2).collect();
+        let outside = outside_of_code(&said);
         for wrong in ["<script", "@maintainer", "@everyone", "![x]"] {
             assert!(!outside.contains(wrong), "{wrong} takes effect in {said}");
         }
@@ -213,6 +214,11 @@ fn the_whole_way() {
     for path in ["models/registry.json", "models/submissions/slm-benchmark--demo-1m.yml", "website/assets/data/leaderboard.json"] {
         assert!(paths.iter().any(|one| one == path), "{path} is missing in {paths:?}");
     }
+    let again = bench.open(&format!("Once more.\n\n{}", submission()));
+    bench.wait_for(again, JobState::Rejected);
+    let said = bench.read();
+    assert!(said.contains("### Evaluated already") && said.contains("results/raw/slm-benchmark--demo-1m"), "{said}");
+    assert_eq!(bench.commits().len(), 1);
     bench.finish();
 }
 
@@ -226,7 +232,9 @@ fn killed_while_evaluating() {
     bench.wait("the evaluation begins", evaluating);
     bench.kill();
     bench.run();
-    bench.wait("the evaluation goes on", |bench| bench.job(issue).is_some_and(|job| job.state >= JobState::Evaluating && job.lease.is_some()));
+    bench.wait("the evaluation goes on", |bench| {
+        bench.job(issue).is_some_and(|job| job.state >= JobState::Evaluating && job.lease.is_some())
+    });
     bench.stop();
     bench.run();
     bench.wait_for(issue, JobState::Reported);
@@ -234,4 +242,20 @@ fn killed_while_evaluating() {
     assert_eq!(bench.github.said(issue).len(), 1);
     bench.read();
     bench.finish();
+}
+
+/// The text of a comment without its code blocks, HTML included.
+fn outside_of_code(comment: &str) -> String {
+    use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+    let (mut text, mut inside) = (String::new(), false);
+    for event in Parser::new(comment) {
+        match event {
+            Event::Start(Tag::CodeBlock(_)) => inside = true,
+            Event::End(TagEnd::CodeBlock) => inside = false,
+            Event::Text(words) | Event::Html(words) | Event::InlineHtml(words) if !inside => text.push_str(&words),
+            Event::Start(Tag::Image { dest_url, .. }) if !inside => text.extend(["![x](", &dest_url]),
+            _ => {}
+        }
+    }
+    text
 }
