@@ -35,8 +35,38 @@ pub(super) struct MergeArguments {
 /// # Errors
 /// Where shards are of different runs or contradict each other, a file is not the one that `run.json` names, or nothing can be written.
 pub(super) fn run(arguments: &MergeArguments) -> anyhow::Result<Outcome> {
+    let mut complete = true;
+    for joined in join_shards(&arguments.output_dir, &arguments.shards)? {
+        println!("{}: {} shards, {} tasks", joined.folder.join("run.json").display(), joined.shards, joined.tasks);
+        if !joined.missing.is_empty() {
+            println!("no shard has {}", joined.missing.join(", "));
+        }
+        complete &= joined.every_task_scored;
+    }
+    Ok(if complete { Outcome::Done } else { Outcome::Partial })
+}
+
+/// What shards were joined to.
+pub(crate) struct JoinedRun {
+    /// Folder of the run.
+    pub(crate) folder: PathBuf,
+    /// Number of shards, what was in the output folder before included.
+    pub(crate) shards: usize,
+    /// Number of tasks.
+    pub(crate) tasks: usize,
+    /// Tasks of the run that no shard has.
+    pub(crate) missing: Vec<String>,
+    /// Whether every task that some shard has got a score.
+    pub(crate) every_task_scored: bool,
+}
+
+/// Joins the runs below the shards' folders, each quantization for itself, and writes them below the output folder.
+///
+/// # Errors
+/// As `slm-bench merge`.
+pub(crate) fn join_shards(output: &Path, shards: &[PathBuf]) -> anyhow::Result<Vec<JoinedRun>> {
     let mut by_quantization: BTreeMap<String, Vec<StoredRun>> = BTreeMap::new();
-    for folder in &arguments.shards {
+    for folder in shards {
         let found = artifact_files::read_runs(folder)?;
         if found.is_empty() {
             return Err(InvalidInput(format!("there is no run.json below {}", folder.display())).into());
@@ -46,14 +76,8 @@ pub(super) fn run(arguments: &MergeArguments) -> anyhow::Result<Outcome> {
         }
     }
     // Everything is checked before anything is written.
-    let joined: Vec<Joined> =
-        by_quantization.into_values().map(|shards| join(&arguments.output_dir, shards)).collect::<anyhow::Result<_>>()?;
-    let mut complete = true;
-    for joined in &joined {
-        joined.write()?;
-        complete &= joined.run.tasks.values().all(|task| task.status == TaskStatus::Ok);
-    }
-    Ok(if complete { Outcome::Done } else { Outcome::Partial })
+    let joined: Vec<Joined> = by_quantization.into_values().map(|shards| join(output, shards)).collect::<anyhow::Result<_>>()?;
+    joined.iter().map(Joined::write).collect()
 }
 
 /// A run put together, not yet written.
@@ -104,19 +128,20 @@ fn intact(path: &Path, sample: &SampleFile) -> anyhow::Result<Vec<u8>> {
 }
 
 impl Joined {
-    fn write(&self) -> anyhow::Result<()> {
+    fn write(&self) -> anyhow::Result<JoinedRun> {
         for (sample, source) in self.run.samples.iter().zip(&self.sources) {
             write_atomically(&self.folder.join(&sample.file), &intact(source, sample)?)?;
         }
         // Last, so that a run.json never names files that are not there yet.
         let path = self.folder.join("run.json");
         write_atomically(&path, canonical::to_pretty(&self.run)?.as_bytes())?;
-        let open: Vec<&str> =
-            self.run.identity.tasks.keys().filter(|task| !self.run.tasks.contains_key(*task)).map(String::as_str).collect();
-        println!("{}: {} shards, {} tasks", path.display(), self.shards, self.run.tasks.len());
-        if !open.is_empty() {
-            println!("no shard has {}", open.join(", "));
-        }
-        Ok(())
+        let missing = self.run.identity.tasks.keys().filter(|task| !self.run.tasks.contains_key(*task)).cloned().collect();
+        Ok(JoinedRun {
+            folder: self.folder.clone(),
+            shards: self.shards,
+            tasks: self.run.tasks.len(),
+            missing,
+            every_task_scored: self.run.tasks.values().all(|task| task.status == TaskStatus::Ok),
+        })
     }
 }

@@ -8,7 +8,7 @@ mod detect;
 mod doctor;
 mod event;
 mod measure;
-mod merge;
+pub(crate) mod merge;
 mod meter;
 mod process;
 mod registry;

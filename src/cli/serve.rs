@@ -2,7 +2,7 @@
 
 use super::{Outcome, UsageError};
 use crate::bot::config::{App, Config, ConfigError, ExecutorKind, GitHub, SecretSource};
-use crate::bot::executor::{Executor, LocalConfig, LocalExecutor};
+use crate::bot::executor::{ActionsConfig, ActionsExecutor, Executor, LocalConfig, LocalExecutor};
 use crate::bot::store::Store;
 use crate::bot::worker::{Own, Parts, Running, Signal, Worker};
 use crate::github::webhook::Secrets;
@@ -21,6 +21,10 @@ const STOP_WITHIN: Duration = Duration::from_secs(14);
 const CHILD_GRACE: Duration = Duration::from_secs(8);
 /// Longest pause between two tries to reach GitHub at the start.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// Largest artifact of a shard that is taken from GitHub, packed or unpacked: standard runs have some tens of megabytes.
+const LARGEST_ARTIFACT: u64 = 4 << 30;
+/// Pause between looks for a workflow run that was just started.
+const LOOK_FOR_RUN_EVERY: Duration = Duration::from_secs(2);
 
 /// Run the bot: receive webhooks, check submissions, evaluate, publish, answer on the issues.
 ///
@@ -110,7 +114,16 @@ fn parts(config: &Config, store: &Arc<Store>, signal: &Arc<Signal>, runtime: &to
     let executor: Arc<dyn Executor> = match config.executor.kind {
         ExecutorKind::Local => Arc::new(LocalExecutor::new(local_config(config)?)),
         ExecutorKind::Actions => {
-            return Err(UsageError("executor.kind: this version evaluates on this machine only; write `local`".to_owned()).into());
+            let actions = &config.executor.actions;
+            let actions = ActionsConfig {
+                workflow: actions.workflow.clone(),
+                reference: config.repository.branch.clone(),
+                shards: usize::try_from(actions.shards.get()).unwrap_or(1),
+                wall: config.executor.wall(),
+                largest_artifact: LARGEST_ARTIFACT,
+                pause: LOOK_FOR_RUN_EVERY,
+            };
+            Arc::new(ActionsExecutor::new(github.clone(), runtime.handle().clone(), actions))
         }
     };
     Ok(Parts {

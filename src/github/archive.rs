@@ -49,7 +49,11 @@ fn damaged<T>(reason: impl Into<String>) -> Result<T, Refusal> {
 pub(super) fn unpack(archive: &File, folder: &Path, limit: u64, what: &str) -> Result<(), Error> {
     unpack_beside(archive, folder, limit).map_err(|refusal| match refusal {
         Refusal::Damaged(reason) => Error::permanent(what, reason),
-        Refusal::Disk(reason) => Error::transient(what, format!("unpacking to {}: {reason}", folder.display()), None),
+        // An issue may show the error: the place on this machine is for the log.
+        Refusal::Disk(reason) => {
+            tracing::error!(folder = %folder.display(), "unpacking an artifact: {reason}");
+            Error::transient(what, "this machine's disk failed; its log says where", None)
+        }
     })
 }
 

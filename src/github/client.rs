@@ -320,9 +320,15 @@ impl Client {
         struct Page {
             workflow_runs: Vec<WorkflowRun>,
         }
-        let parameters = [("event", "workflow_dispatch".to_owned()), ("created", format!(">={}", time(created_since)))];
         let path = format!("/actions/workflows/{}/runs", escaped(workflow));
-        self.pages(&path, &parameters, &format!("listing the runs of the workflow {workflow}"), |page: Page| page.workflow_runs).await
+        let what = format!("listing the runs of the workflow {workflow}");
+        // The listing can be limited to a time, but its description and its documentation disagree on the form of it.
+        let is_old = |run: &WorkflowRun| run.created_at < created_since;
+        let entries = |page: Page| page.workflow_runs;
+        let parameters = [("event", "workflow_dispatch".to_owned())];
+        let mut runs = self.pages_until(&path, &parameters, &what, entries, |runs| runs.last().is_some_and(is_old)).await?;
+        runs.retain(|run| !is_old(run));
+        Ok(runs)
     }
 
     /// A run of a workflow.
@@ -357,6 +363,20 @@ impl Client {
         }
         let what = format!("listing the artifacts of the workflow run {run}");
         self.pages(&format!("/actions/runs/{run}/artifacts"), &[], &what, |page: Page| page.artifacts).await
+    }
+
+    /// Runs the failed and cancelled jobs of a run that is over once more, as its next attempt; what the others left is kept. Where a new
+    /// attempt is under way already, nothing happens.
+    ///
+    /// # Errors
+    /// When GitHub refuses or cannot be reached.
+    pub async fn rerun_failed_jobs(&self, run: u64) -> Result<(), Error> {
+        let path = self.path(&format!("/actions/runs/{run}/rerun-failed-jobs"));
+        let call = Call::send(Method::POST, path, None, Repeat::Freely, format!("running the failed jobs of the workflow run {run} again"));
+        match self.transport.call(&call).await {
+            Err(error) if matches!(error.status(), Some(403 | 409)) && error.to_string().contains("already running") => Ok(()),
+            answer => answer.map(drop),
+        }
     }
 
     /// Stops a run; one that is over already counts as stopped.
@@ -534,6 +554,18 @@ impl Client {
         what: &str,
         entries: impl Fn(P) -> Vec<T>,
     ) -> Result<Vec<T>, Error> {
+        self.pages_until(below, parameters, what, entries, |_| false).await
+    }
+
+    /// The pages of a listing, until what has come is enough.
+    async fn pages_until<P: DeserializeOwned, T>(
+        &self,
+        below: &str,
+        parameters: &[(&str, String)],
+        what: &str,
+        entries: impl Fn(P) -> Vec<T>,
+        is_enough: impl Fn(&[T]) -> bool,
+    ) -> Result<Vec<T>, Error> {
         let mut path = format!("{}?per_page={PAGE}", self.path(below));
         for (name, value) in parameters {
             path = format!("{path}&{name}={}", escaped(value));
@@ -544,8 +576,8 @@ impl Client {
             let next = answer.next_page();
             all.extend(entries(answer.parse(what)?));
             match next {
-                Some(next) => path = next,
-                None => return Ok(all),
+                Some(next) if !is_enough(&all) => path = next,
+                _ => return Ok(all),
             }
         }
         Err(Error::permanent(what, format!("there are more than {MOST_PAGES} pages")))

@@ -325,7 +325,10 @@ fn the_websites_weight_fixture_follows_from_the_aggregate() {
     let fixture: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).expect("the fixture")).expect("JSON");
     let models = fixture["models"].as_array().expect("models");
     let cases = fixture["cases"].as_array().expect("cases");
-    assert!(cases.iter().any(|case| case["weights"]["reasoning"] == 35 && case["weights"]["math"] == 15), "the published weights are among them");
+    assert!(
+        cases.iter().any(|case| case["weights"]["reasoning"] == 35 && case["weights"]["math"] == 15),
+        "the published weights are among them"
+    );
     for case in cases {
         let specs: Vec<PillarSpec> = (case["weights"].as_object().expect("weights").iter())
             .map(|(name, weight)| PillarSpec { name: name.clone(), weight: weight.as_f64().expect("a weight"), tasks: vec![name.clone()] })
@@ -346,7 +349,9 @@ fn the_websites_weight_fixture_follows_from_the_aggregate() {
             .collect();
         expected.sort_by(|a, b| a.2.unwrap_or(usize::MAX).cmp(&b.2.unwrap_or(usize::MAX)).then_with(|| a.0.cmp(&b.0)));
         let mut stored: Vec<(String, Option<f64>, Option<usize>)> = (case["ranking"].as_array().expect("a ranking").iter())
-            .map(|row| (row["id"].as_str().expect("an id").to_owned(), row["score"].as_f64(), row["rank"].as_u64().map(|rank| rank as usize)))
+            .map(|row| {
+                (row["id"].as_str().expect("an id").to_owned(), row["score"].as_f64(), row["rank"].as_u64().map(|rank| rank as usize))
+            })
             .collect();
         stored.sort_by(|a, b| a.2.unwrap_or(usize::MAX).cmp(&b.2.unwrap_or(usize::MAX)).then_with(|| a.0.cmp(&b.0)));
         assert_eq!(stored, expected, "under {}", case["weights"]);

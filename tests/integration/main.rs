@@ -1,6 +1,7 @@
 //! Promises that hold across rooms.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "where they fail, the test fails")]
 
+mod actions;
 mod answers;
 mod artifacts;
 mod bot;

@@ -1,11 +1,13 @@
 //! Where evaluations run: behind one trait, so that a machine of one's own and runners elsewhere look alike to the bot.
 
+mod actions;
 mod local;
 mod process;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests;
 
+pub use actions::{ActionsConfig, ActionsExecutor};
 pub use local::{LocalConfig, LocalExecutor};
 pub(in crate::bot) use process::end_this_process;
 

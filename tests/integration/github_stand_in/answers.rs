@@ -559,7 +559,7 @@ fn actions(shared: &Shared, state: &mut State, method: &str, rest: &[&str], aske
             }
             let (id, created) = (state.id(), Utc::now());
             let reference = body["ref"].as_str()?.to_owned();
-            let run = Run { id, reference, inputs, status: "queued".to_owned(), conclusion: None, created, jobs: Vec::new() };
+            let run = Run { id, reference, inputs, status: "queued".to_owned(), conclusion: None, attempt: 1, created, jobs: Vec::new() };
             state.runs.insert(id, run);
             run_event(shared, state, id, "requested");
             let url = format!("{}/repos/{REPOSITORY}/actions/runs/{id}", state.address);
@@ -603,6 +603,18 @@ fn actions(shared: &Shared, state: &mut State, method: &str, rest: &[&str], aske
             run.conclusion = Some("cancelled".to_owned());
             run_event(shared, state, id, "completed");
             Some(Answer::new(202, json!({})))
+        }
+        ("POST", ["runs", id, "rerun-failed-jobs"]) => {
+            let id: u64 = id.parse().ok()?;
+            let Some(run) = state.runs.get_mut(&id) else { return Some(Answer::not_found()) };
+            if run.status != "completed" {
+                return Some(Answer::message(403, "This workflow is already running"));
+            }
+            run.attempt += 1;
+            run.status = "queued".to_owned();
+            run.conclusion = None;
+            run_event(shared, state, id, "requested");
+            Some(Answer::new(201, json!({})))
         }
         ("GET", ["artifacts", id, "zip"]) => {
             let artifact = state.artifacts.get(&id.parse().ok()?)?;

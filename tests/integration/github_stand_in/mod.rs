@@ -107,6 +107,7 @@ pub(crate) struct Run {
     pub(crate) inputs: BTreeMap<String, String>,
     pub(crate) status: String,
     pub(crate) conclusion: Option<String>,
+    pub(crate) attempt: u64,
     created: DateTime<Utc>,
     jobs: Vec<(u64, String, String)>,
 }

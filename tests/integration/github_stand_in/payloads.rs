@@ -235,7 +235,7 @@ pub(super) fn run(state: &State, run: &Run) -> Value {
     let person = json!({"name": "Octo Cat", "email": "octocat@example.org"});
     let more = json!({
         "id": run.id, "name": "Evaluate", "node_id": format!("WFR_{}", run.id), "head_branch": run.reference, "head_sha": sha,
-        "path": format!(".github/workflows/{WORKFLOW}"), "display_title": title, "run_number": 1, "run_attempt": 1,
+        "path": format!(".github/workflows/{WORKFLOW}"), "display_title": title, "run_number": 1, "run_attempt": run.attempt,
         "event": "workflow_dispatch", "status": run.status, "conclusion": run.conclusion, "workflow_id": 55, "url": base,
         "html_url": format!("https://github.com/{REPOSITORY}/actions/runs/{}", run.id), "pull_requests": [],
         "created_at": time(run.created), "updated_at": time(run.created), "run_started_at": time(run.created),
