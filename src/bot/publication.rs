@@ -4,7 +4,8 @@ use super::comment::{Links, results};
 use crate::benchmark::suites::Suite;
 use crate::evaluation::pillar_specs;
 use crate::leaderboard::audit::audit_run;
-use crate::leaderboard::{self, Decision, PillarSpec, Quantization, Registry, Run, RunSummary, Submitted};
+use crate::leaderboard::board::paired_runs;
+use crate::leaderboard::{self, Decision, ItemScores, Leaderboard, PillarSpec, Quantization, Registry, Run, RunSummary, Submitted};
 use crate::publish::{Changes, CommitMessage, Tip};
 use crate::submission::{self, Submission};
 use anyhow::Context;
@@ -119,8 +120,25 @@ pub fn changes(tip: &Tip<'_>, submission: &Submission, evaluated: &[FinishedRun]
     let pillars = pillars_of("standard", None).context("the suite `standard` is missing")?;
     changes.write(&format!("models/submissions/{slug}.yml"), submission.to_yaml()?)?;
     changes.write(REGISTRY, registry.to_json()?)?;
-    changes.write(LEADERBOARD, leaderboard::derive(&registry, &pillars).to_json()?)?;
+    let items = item_scores(tip, &registry, &runs, &pillars)?;
+    changes.write(LEADERBOARD, leaderboard::derive(&registry, &pillars, &items).to_json()?)?;
     Ok(changes)
+}
+
+/// Documents' values of the runs that the leaderboard compares: the new ones, and those that the branch holds as the registry knows them.
+fn item_scores(tip: &Tip<'_>, registry: &Registry, new: &[(Run, String, String)], pillars: &[PillarSpec]) -> anyhow::Result<ItemScores> {
+    let mut items = ItemScores::default();
+    for summary in paired_runs(registry) {
+        if let Some((run, ..)) = new.iter().find(|(run, ..)| run.run_id == summary.run_id) {
+            items.add(run, pillars);
+        } else if let Some(bytes) = tip.read(&summary.path)?
+            && hex::encode(Sha256::digest(&bytes)) == summary.sha256
+        {
+            let run: Run = serde_json::from_slice(&bytes).with_context(|| format!("reading {}", summary.path))?;
+            items.add(&run, pillars);
+        }
+    }
+    Ok(items)
 }
 
 /// Paths of the files of a finished run folder, relative to it, sorted.
@@ -150,19 +168,33 @@ pub fn registry_at(tip: &Tip<'_>) -> anyhow::Result<Registry> {
     }
 }
 
-/// What is said about published runs, by the registry that holds them: scores, the change against the revision before, the place.
+/// The registry and the leaderboard at the tip of the branch; no leaderboard where there is none of this format yet.
+///
+/// # Errors
+/// As [`registry_at`].
+pub fn derived_at(tip: &Tip<'_>) -> anyhow::Result<(Registry, Option<Leaderboard>)> {
+    let board = tip.read(LEADERBOARD)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok((registry_at(tip)?, board))
+}
+
+/// What is said about published runs, by the registry and the leaderboard that hold them: scores, the change against the revision before, the
+/// place.
 #[must_use]
-pub fn announcement(registry: &Registry, submission: &Submission, runs: &[FinishedRun], links: &Links) -> String {
+pub fn announcement(
+    (registry, board): &(Registry, Option<Leaderboard>),
+    submission: &Submission,
+    runs: &[FinishedRun],
+    links: &Links,
+) -> String {
     let id = submission.slug();
     let known: &[RunSummary] = registry.models.iter().find(|entry| entry.id == id).map_or(&[], |entry| &entry.runs);
-    let place = pillars_of("standard", None).and_then(|pillars| place(registry, &pillars, &id, runs));
+    let place = board.as_ref().and_then(|board| place(board, &id, runs));
     let runs: Vec<Run> = runs.iter().map(|one| one.run.clone()).collect();
     results(&runs, known, place.as_deref(), links)
 }
 
 /// `3 of 12 (the intervals leave open 2 to 5)`, where the model's row is ranked by one of these runs.
-fn place(registry: &Registry, pillars: &[PillarSpec], id: &str, runs: &[FinishedRun]) -> Option<String> {
-    let board = leaderboard::derive(registry, pillars);
+fn place(board: &Leaderboard, id: &str, runs: &[FinishedRun]) -> Option<String> {
     let row = board.models.iter().find(|row| row.id == id)?;
     let shown = &row.run.as_ref()?.run_id;
     if !runs.iter().any(|one| one.run.run_id == *shown) {

@@ -2,7 +2,8 @@
 
 use super::InvalidInput;
 pub(crate) use crate::bot::publication::{pillars_of, published_path, submitted};
-use crate::leaderboard::{Decision, Registry, Run, RunSummary};
+use crate::leaderboard::board::paired_runs;
+use crate::leaderboard::{Decision, ItemScores, PillarSpec, Registry, Run, RunSummary};
 use crate::submission::{self, InputKind, Submission};
 use anyhow::Context;
 use sha2::{Digest, Sha256};
@@ -96,4 +97,24 @@ pub(crate) fn read_submission(path: &Path) -> anyhow::Result<Submission> {
         let path = path.display();
         InvalidInput(format!("{path} is not a valid submission; `slm-bench validate {path}` says what is wrong")).into()
     })
+}
+
+/// Documents' values of the runs that the leaderboard compares: from `run.json` where the registry says it is, below the nearest folder above
+/// the registry that has it, and only where it is the file that the registry knows by its digest.
+///
+/// # Errors
+/// A run that is there and cannot be read.
+pub(crate) fn item_scores(registry: &Registry, registry_path: &Path, pillars: &[PillarSpec]) -> anyhow::Result<ItemScores> {
+    let registry_path = std::path::absolute(registry_path).context("no absolute path")?;
+    let mut items = ItemScores::default();
+    for summary in paired_runs(registry) {
+        let Some(path) = registry_path.ancestors().skip(1).map(|root| root.join(&summary.path)).find(|path| path.is_file()) else {
+            continue;
+        };
+        let stored = read_run(&path)?;
+        if stored.sha256 == summary.sha256 {
+            items.add(&stored.run, pillars);
+        }
+    }
+    Ok(items)
 }

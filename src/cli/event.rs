@@ -10,7 +10,7 @@ use crate::bot::commands::{self, Command};
 use crate::bot::config::{Config, Evaluate, Policy};
 use crate::bot::decide::{Intention, IssueDecision, Latest, Situation, Standing, after_validation, body_hash, on_command, on_issue};
 use crate::bot::decide::{usual_duration, work_of};
-use crate::bot::publication::{FinishedRun, announcement, changes, commit_message, read_finished, registry_at};
+use crate::bot::publication::{FinishedRun, announcement, changes, commit_message, derived_at, read_finished};
 use crate::bot::status::{Remembered, Reply, Shown, Status, Waiting, label_changes, remembered, reply_comment, reply_marker};
 use crate::bot::store::JobState;
 use crate::bot::validation::{Check, check_issue};
@@ -446,14 +446,14 @@ impl<'a> Desk<'a> {
         };
         let message = commit_message(&submission, &runs, Some(case.issue.number));
         let published = publisher.publish(&message, Utc::now(), |tip| changes(tip, &submission, &runs))?;
-        let registry = publisher.read(registry_at)?;
+        let derived = publisher.read(derived_at)?;
         let page = |rest: String| format!("{}/{name}/{rest}", self.web);
         let links = Links {
             commit: published.commit.map(|commit| page(format!("commit/{commit}"))),
             run: Some(page(format!("tree/{}/results/raw/{}", self.arguments.branch, submission.slug()))),
             page: None,
         };
-        let results = announcement(&registry, &submission, &runs, &links);
+        let results = announcement(&derived, &submission, &runs, &links);
         self.show(case, known, Shown::Reported { results: &results })
     }
 

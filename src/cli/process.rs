@@ -2,12 +2,12 @@
 
 use super::run::{Choice, evaluate};
 use super::{Outcome, UsageError};
-use crate::bot::publication::{FinishedRun, announcement, changes, commit_message, registry_at};
+use crate::bot::publication::{FinishedRun, announcement, changes, commit_message, derived_at, registry_at};
 use crate::bot::validation::{Check, check_issue};
 use crate::bot::{Links, status_of_results};
 use crate::evaluation::Evaluated;
 use crate::hub::{Hub, HubConfig};
-use crate::leaderboard::{Registry, TaskStatus};
+use crate::leaderboard::TaskStatus;
 use crate::publish::{Attempts, Credentials, Identity, Published, Publisher};
 use crate::submission::{MAX_ISSUE_BYTES, Submission};
 use anyhow::Context;
@@ -128,8 +128,8 @@ pub(crate) fn process(
     let published = publisher
         .publish(&message, chrono::Utc::now(), |tip| changes(tip, submission, &runs))
         .context("the results could not be published; they are kept in the work folder, and the same command publishes them again")?;
-    let registry: Registry = publisher.read(registry_at)?;
+    let derived = publisher.read(derived_at)?;
     let links = Links { commit: published.commit.clone(), ..Links::default() };
-    let comment = status_of_results(&announcement(&registry, submission, &runs, &links));
+    let comment = status_of_results(&announcement(&derived, submission, &runs, &links));
     Ok(Processed { evaluated, published, comment })
 }

@@ -111,8 +111,8 @@ pub(super) fn run(arguments: &VerifyArguments) -> anyhow::Result<Outcome> {
     if let Some(path) = &registry {
         let submissions = arguments.submissions.clone().unwrap_or_else(|| path.with_file_name("submissions"));
         let stored = verify_registry(path, runs.as_deref(), &submissions, &mut verification)?;
-        if let (Some(path), Some(registry)) = (&leaderboard, &stored) {
-            verify_leaderboard(path, registry, &mut verification)?;
+        if let (Some(leaderboard), Some(registry)) = (&leaderboard, &stored) {
+            verify_leaderboard(leaderboard, registry, path, &mut verification)?;
         }
     }
     print(&verification, arguments.format)?;
@@ -415,6 +415,15 @@ fn leaf_differences(pointer: &str, spec: &TaskSpec, task: &TaskRecord, scores: O
     found
 }
 
+fn same_items(expected: &TaskRecord, actual: &TaskRecord) -> bool {
+    let values = |record: &TaskRecord| record.items.as_ref().map(|items| items.values(usize::try_from(record.n).unwrap_or(usize::MAX)));
+    match (values(expected), values(actual)) {
+        (None, None) => true,
+        (Some(Some(a)), Some(Some(b))) => a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| close(*a, *b)),
+        _ => false,
+    }
+}
+
 fn compare_records(pointer: &str, expected: &TaskRecord, actual: &TaskRecord, found: &mut Vec<Difference>) {
     if expected.n != actual.n {
         found.push(Difference::new(format!("{pointer}/n"), format!("is {}, follows as {}", actual.n, expected.n)));
@@ -428,6 +437,9 @@ fn compare_records(pointer: &str, expected: &TaskRecord, actual: &TaskRecord, fo
     }
     if !actual.higher_is_better.is_empty() && expected.higher_is_better != actual.higher_is_better {
         found.push(Difference::new(format!("{pointer}/higher_is_better"), "is not the direction of the task's metrics"));
+    }
+    if !same_items(expected, actual) {
+        found.push(Difference::new(format!("{pointer}/items"), "does not hold the samples' values of the primary metric"));
     }
     compare_metrics(&format!("{pointer}/metrics"), &expected.metrics, &actual.metrics, found);
     let mut number = |field: &str, expected: Option<f64>, actual: Option<f64>| {
@@ -560,10 +572,11 @@ fn submitted_of(entry: &ModelEntry) -> Submitted {
     }
 }
 
-fn verify_leaderboard(path: &Path, registry: &Registry, verification: &mut Verification) -> anyhow::Result<()> {
+fn verify_leaderboard(path: &Path, registry: &Registry, registry_path: &Path, verification: &mut Verification) -> anyhow::Result<()> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let pillars = artifact_files::pillars_of("standard", None).context("the program has no standard suite")?;
-    let expected = board::derive(registry, &pillars);
+    let items = artifact_files::item_scores(registry, registry_path, &pillars)?;
+    let expected = board::derive(registry, &pillars, &items);
     let expected_text = expected.to_json()?;
     if text == expected_text {
         return Ok(());

@@ -42,7 +42,8 @@ pub(super) fn run(arguments: &WebsiteArguments) -> anyhow::Result<Outcome> {
     }
     let registry = artifact_files::read_registry(&arguments.registry)?;
     let pillars = artifact_files::pillars_of("standard", None).context("the program has no standard suite")?;
-    let leaderboard = board::derive(&registry, &pillars);
+    let items = artifact_files::item_scores(&registry, &arguments.registry, &pillars)?;
+    let leaderboard = board::derive(&registry, &pillars, &items);
     write_atomically(&arguments.output, leaderboard.to_json()?.as_bytes())?;
     let counts: Vec<String> = leaderboard.counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
     println!("{}: {}", arguments.output.display(), if counts.is_empty() { "no models".to_owned() } else { counts.join(", ") });

@@ -2,7 +2,7 @@
 
 use crate::benchmark::{self, Aggregate, DocumentScore, Flag, Group, ScoreRule, Task, TaskSpec, registry};
 use crate::leaderboard::pillars::chance_corrected;
-use crate::leaderboard::run::{GroupRecord, Metric, Run, TaskRecord, TaskStatus, Warning};
+use crate::leaderboard::run::{GroupRecord, Items, Metric, Run, TaskRecord, TaskStatus, Warning};
 use crate::statistics;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -48,6 +48,7 @@ pub fn leaf_record(
         n: scores.len() as u64,
         n_total: n_total as u64,
         metrics,
+        items: Items::from_values(&values_of(scores, spec.primary)),
         primary_metric: spec.primary.to_owned(),
         measures: spec.measures.to_owned(),
         higher_is_better: spec.metrics.iter().map(|metric| (metric.key(), metric.higher_is_better)).collect(),

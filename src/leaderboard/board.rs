@@ -4,6 +4,7 @@
 
 use super::badges::{self, Badge};
 use super::canonical;
+use super::paired::{ItemScores, Test};
 use super::pillars::PillarSpec;
 use super::ranking::{self, RunClass};
 use super::registry::{Action, Entry, Imported, Registry, RunSummary, TaskSummary};
@@ -118,6 +119,8 @@ pub struct Row {
     pub tied: bool,
     /// Best and worst rank that the 95 % intervals leave open.
     pub rank_interval: Option<[u64; 2]>,
+    /// Whether `rank_interval` comes from tests document by document; `null` without a rank.
+    pub rank_test: Option<Test>,
     /// Place by aggregate among the rows that answered the same questions (same suite, version and limit) and have the same
     /// status; equal scores share one. For ranked rows the rank.
     pub place: Option<u64>,
@@ -268,30 +271,44 @@ pub struct RunLink {
     pub pillars: BTreeMap<String, Option<f64>>,
     /// Aggregate less the aggregate of the run that the row shows, where both answered the same questions.
     pub difference: Option<f64>,
+    /// 95 % interval of `difference`.
+    pub difference_ci95: Option<[f64; 2]>,
+    /// Two-sided p-value of no difference.
+    pub difference_p: Option<f64>,
+    /// Whether `difference` was tested document by document.
+    pub difference_test: Option<Test>,
 }
 
-/// Derives the leaderboard. `pillars` are those of the suite, in the order of the methodology.
+/// Runs whose documents' values [`derive`] can use: of every model the complete run that is shown, and the runs that are compared with it.
+pub fn paired_runs(registry: &Registry) -> impl Iterator<Item = &RunSummary> {
+    let complete = |run: &&RunSummary| ranking::classify(run, None) == RunClass::Complete || run.chat_template;
+    registry.models.iter().flat_map(|entry| &entry.runs).filter(complete)
+}
+
+/// Derives the leaderboard. `pillars` are those of the suite, in the order of the methodology; `items` the documents' values of
+/// [`paired_runs`], as far as they are at hand.
 #[must_use]
-pub fn derive(registry: &Registry, pillars: &[PillarSpec]) -> Leaderboard {
+pub fn derive(registry: &Registry, pillars: &[PillarSpec], items: &ItemScores) -> Leaderboard {
     let suite = ranking::current_suite(registry.models.iter().flat_map(|entry| &entry.runs));
     let ranks = ranking::rank(&registry.models, suite.as_ref());
     let ranked: Vec<(usize, &RunSummary)> = (registry.models.iter().enumerate())
         .filter_map(|(index, entry)| ranking::ranked_run(entry, suite.as_ref()).map(|run| (index, run)))
         .collect();
     let runs: Vec<&RunSummary> = ranked.iter().map(|(_, run)| *run).collect();
-    let intervals = ranking::rank_intervals(&runs.iter().map(|run| run.aggregate.ci95).collect::<Vec<_>>());
+    let intervals = ranking::tested_rank_intervals(&runs, items);
     let awarded = badges::award(&runs);
 
-    let mut models: Vec<Row> = registry.models.iter().map(|entry| row(entry, suite.as_ref())).collect();
+    let mut models: Vec<Row> = registry.models.iter().map(|entry| row(entry, suite.as_ref(), items)).collect();
     let mut holders: BTreeMap<u64, u64> = BTreeMap::new();
     for rank in ranks.iter().flatten() {
         *holders.entry(*rank).or_default() += 1;
     }
-    for (((index, _), interval), badges) in ranked.iter().zip(intervals).zip(awarded) {
+    for (((index, _), (interval, test)), badges) in ranked.iter().zip(intervals).zip(awarded) {
         let row = &mut models[*index];
         row.rank = ranks[*index];
         row.tied = row.rank.is_some_and(|rank| holders.get(&rank).is_some_and(|holders| *holders > 1));
         row.rank_interval = Some(interval);
+        row.rank_test = Some(test);
         row.badges = badges;
     }
     set_places(&mut models, registry);
@@ -378,13 +395,13 @@ fn set_places(models: &mut [Row], registry: &Registry) {
     }
 }
 
-fn row(entry: &Entry, suite: Option<&SuiteRecord>) -> Row {
+fn row(entry: &Entry, suite: Option<&SuiteRecord>, items: &ItemScores) -> Row {
     let shown = ranking::shown_run(&entry.runs, suite);
     let run = shown.map(|(run, _)| run);
     let (status, status_reason) = status_of(entry, shown, suite);
     let flag = entry.decision.as_ref().filter(|decision| decision.action == Action::Flag).map(|decision| decision.reason.clone());
     let mut links = Links::default();
-    links.sort_runs(entry, run);
+    links.sort_runs(entry, run, items);
     let in_pillars = |task: &String| run.is_some_and(|run| run.pillars.values().any(|pillar| pillar.tasks.contains_key(task)));
     Row {
         id: entry.id.clone(),
@@ -405,6 +422,7 @@ fn row(entry: &Entry, suite: Option<&SuiteRecord>) -> Row {
         rank: None,
         tied: false,
         rank_interval: None,
+        rank_test: None,
         place: None,
         group: run.map(group_of),
         aggregate: run.map(|run| rounded_aggregate(&run.aggregate)).unwrap_or_default(),
@@ -420,7 +438,7 @@ fn row(entry: &Entry, suite: Option<&SuiteRecord>) -> Row {
         long_context: run.and_then(|run| run.long_context.clone()),
         badges: Vec::new(),
         warnings: run.map(warnings_of).unwrap_or_default(),
-        run: run.map(|run| run_link(run, Some(run))),
+        run: run.map(|run| run_link(run, Some(run), items)),
         quantizations: links.quantizations,
         revisions: links.revisions,
         chat_variants: links.chat_variants,
@@ -505,7 +523,7 @@ struct Links {
 
 impl Links {
     /// Puts every run but the shown one under what it is, in a stable order: newest revision first, least quantized first.
-    fn sort_runs(&mut self, entry: &Entry, shown: Option<&RunSummary>) {
+    fn sort_runs(&mut self, entry: &Entry, shown: Option<&RunSummary>, items: &ItemScores) {
         let Some(shown) = shown else { return };
         let newness = ranking::first_runs(&entry.runs);
         let mut runs: Vec<&RunSummary> = entry.runs.iter().filter(|run| run.run_id != shown.run_id).collect();
@@ -525,14 +543,15 @@ impl Links {
             } else {
                 &mut self.revisions
             };
-            list.push(run_link(run, Some(shown)));
+            list.push(run_link(run, Some(shown), items));
         }
     }
 }
 
-fn run_link(run: &RunSummary, shown: Option<&RunSummary>) -> RunLink {
+fn run_link(run: &RunSummary, shown: Option<&RunSummary>, items: &ItemScores) -> RunLink {
     let same_questions = |shown: &&RunSummary| shown.run_id != run.run_id && questions_of(shown) == questions_of(run);
-    let difference = shown.filter(same_questions).and_then(|shown| Some(run.aggregate.score? - shown.aggregate.score?));
+    let scored = |shown: &&RunSummary| run.aggregate.score.is_some() && shown.aggregate.score.is_some();
+    let found = shown.filter(same_questions).filter(scored).map(|shown| items.difference(run, shown));
     RunLink {
         run_id: run.run_id.clone(),
         path: run.path.clone(),
@@ -548,7 +567,10 @@ fn run_link(run: &RunSummary, shown: Option<&RunSummary>) -> RunLink {
         aggregate_score: rounded(run.aggregate.score),
         aggregate_ci95: rounded_pair(run.aggregate.ci95),
         pillars: run.pillars.iter().map(|(name, pillar)| (name.clone(), rounded(pillar.score))).collect(),
-        difference: rounded(difference),
+        difference: rounded(found.map(|found| found.difference.points)),
+        difference_ci95: rounded_pair(found.and_then(|found| found.ci95())),
+        difference_p: rounded(found.filter(|found| found.difference.stderr.is_some()).map(|found| found.difference.p_value)),
+        difference_test: found.map(|found| found.test),
     }
 }
 

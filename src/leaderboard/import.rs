@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(report.imported, ["lab/SmolLM-135M"]);
         assert_eq!(report.skipped, [("row 2".to_owned(), "it has no hf_repo".to_owned())]);
         import(&mut registry, V2, |repo| repo.to_lowercase().replace('/', "--")).unwrap();
-        let board = board::derive(&registry, &[]);
+        let board = board::derive(&registry, &[], &super::super::ItemScores::default());
         assert_eq!(board.models.len(), 2);
         for row in &board.models {
             assert_eq!((row.status, row.rank, row.place, row.aggregate.score), (board::RowStatus::Unverified, None, None, None));

@@ -9,6 +9,7 @@ pub mod energy;
 pub mod identity;
 pub mod import;
 pub mod merge;
+pub mod paired;
 pub mod pillars;
 pub mod ranking;
 pub mod registry;
@@ -17,10 +18,11 @@ pub mod run;
 
 pub use board::{Leaderboard, derive};
 pub use identity::{RunIdentity, TaskIdentity, weights_digest};
+pub use paired::ItemScores;
 pub use pillars::{PillarSpec, summarise};
 pub use registry::{Decision, Registry, RegistryError, RunSummary, Submitted};
 pub use run::{
-    Aggregate, DatasetRecord, EngineRecord, Environment, Figure, FigureSet, GroupRecord, Informational, Limit, Metric, ModelRecord,
+    Aggregate, DatasetRecord, EngineRecord, Environment, Figure, FigureSet, GroupRecord, Informational, Items, Limit, Metric, ModelRecord,
     Parameters, PillarScore, Quantization, RUN_SCHEMA_VERSION, Run, SampleFile, SampleLine, SelfCheck, SuiteRecord, TaskRecord, TaskStatus,
     Warning, WeightFile,
 };

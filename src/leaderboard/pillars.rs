@@ -35,7 +35,7 @@ pub fn summarise(specs: &[PillarSpec], tasks: &BTreeMap<String, TaskRecord>) -> 
     let mut aggregate = aggregate(specs, &pillars);
     let known: Vec<(&PillarSpec, PillarSample)> = specs
         .iter()
-        .filter_map(|spec| Some((spec, pillar_sample(spec, tasks)?)))
+        .filter_map(|spec| Some((spec, pillar_sample(spec, tasks, stratum)?)))
         .filter(|(spec, _)| pillars[&spec.name].score.is_some())
         .collect();
     let samples: Vec<PillarSample> = known.iter().map(|(_, sample)| sample.clone()).collect();
@@ -58,13 +58,34 @@ fn around(score: Option<f64>, estimate: &Estimate) -> Option<[f64; 2]> {
 }
 
 /// The items of a pillar, as far as its tasks' records tell them.
-fn pillar_sample(spec: &PillarSpec, tasks: &BTreeMap<String, TaskRecord>) -> Option<PillarSample> {
-    let samples = spec.tasks.iter().map(|name| task_sample(name, tasks.get(name)?)).collect::<Option<Vec<_>>>()?;
+fn pillar_sample(
+    spec: &PillarSpec,
+    tasks: &BTreeMap<String, TaskRecord>,
+    stratum: fn(&TaskRecord) -> Option<Stratum>,
+) -> Option<PillarSample> {
+    let samples = spec.tasks.iter().map(|name| task_sample(name, tasks.get(name)?, stratum)).collect::<Option<Vec<_>>>()?;
     PillarSample::new(spec.weight, samples).ok()
 }
 
+/// The items of all pillars for paired tests, each with its own value where the records hold it; where one does not, its task counts as
+/// independent of the other run's, which is cautious. `None` where a pillar has no score.
+#[must_use]
+pub fn paired_samples(specs: &[PillarSpec], tasks: &BTreeMap<String, TaskRecord>) -> Option<Vec<PillarSample>> {
+    specs.iter().map(|spec| pillar_sample(spec, tasks, stratum_of_items)).collect()
+}
+
+/// One stratum from each document's value, where these give the metric.
+fn stratum_of_items(task: &TaskRecord) -> Option<Stratum> {
+    let metric = task.metrics.get(&task.primary_metric)?;
+    let values = task.items.as_ref().and_then(|items| items.values(usize::try_from(task.n).ok()?));
+    let known = values
+        .map(|values| Stratum::from_values(&values))
+        .filter(|known| (known.mean() - metric.value.unwrap_or(f64::NAN)).abs() <= ROUNDING);
+    known.or_else(|| stratum(task))
+}
+
 /// The items of a task: its subtasks are the strata. `None` where the record does not tell them, or they do not give its score.
-fn task_sample(name: &str, task: &TaskRecord) -> Option<TaskSample> {
+fn task_sample(name: &str, task: &TaskRecord, stratum: fn(&TaskRecord) -> Option<Stratum>) -> Option<TaskSample> {
     let score = task.valid_score()?;
     let strata = match task.subtasks.len() {
         0 => vec![stratum(task)?],

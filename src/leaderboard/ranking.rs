@@ -4,14 +4,20 @@
 //! the suite, no chat template. Of a model's newest revision with such a run, the least quantized one carries the rank; all
 //! other runs are linked. Versions of the suite are never ranked together: the newest one that has a complete run is current.
 
+use super::paired::{ItemScores, Test};
 use super::registry::{Action, Entry, RunSummary};
 use super::run::{SuiteRecord, TaskStatus};
+use crate::statistics::{RankInterval, rank_interval};
 use chrono::{DateTime, Utc};
+use rayon::prelude::*;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
 /// Name of the suite that is ranked.
 pub const RANKED_SUITE: &str = "standard";
+
+/// Level of the tests between models, after Holm's correction.
+const ALPHA: f64 = 0.05;
 
 /// What a run is worth for the ranking, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +130,27 @@ pub fn rank(models: &[Entry], suite: Option<&SuiteRecord>) -> Vec<Option<u64>> {
     let mut sorted: Vec<f64> = scores.iter().flatten().copied().collect();
     sorted.sort_by(|a, b| b.total_cmp(a));
     scores.iter().map(|score| score.map(|score| 1 + sorted.partition_point(|other| *other > score) as u64)).collect()
+}
+
+/// Interval of each rank, and how it was found: by tests between every two runs at the 5 % level with Holm's correction for each model, paired
+/// where the documents' values are at hand. Without any such values by [`rank_intervals`], which needs no comparison of pairs.
+#[must_use]
+pub fn tested_rank_intervals(runs: &[&RunSummary], items: &ItemScores) -> Vec<([u64; 2], Test)> {
+    if items.is_empty() {
+        let intervals = rank_intervals(&runs.iter().map(|run| run.aggregate.ci95).collect::<Vec<_>>());
+        return intervals.into_iter().map(|interval| (interval, Test::Independent)).collect();
+    }
+    (0..runs.len())
+        .into_par_iter()
+        .map(|model| {
+            let others = (0..runs.len()).filter(|other| *other != model);
+            let found: Vec<_> = others.map(|other| items.difference(runs[model], runs[other])).collect();
+            let differences: Vec<_> = found.iter().map(|found| found.difference).collect();
+            let RankInterval { best, worst } = rank_interval(&differences, ALPHA);
+            let paired = items.has(&runs[model].run_id) && found.iter().all(|found| found.test == Test::Paired);
+            ([best as u64, worst as u64], if paired { Test::Paired } else { Test::Independent })
+        })
+        .collect()
 }
 
 /// Interval of each rank from the 95 % intervals of the scores: a model is certainly better than another where its interval lies

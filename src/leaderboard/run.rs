@@ -226,6 +226,10 @@ pub struct TaskRecord {
     pub metrics: BTreeMap<String, Metric>,
     /// Key in `metrics` of the metric that is ranked.
     pub primary_metric: String,
+    /// Each document's value of the primary metric, in the order of the samples, where they lie between 0 and 1: what a paired test of two
+    /// runs needs. Absent for a group (its subtasks have theirs).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<Items>,
     /// What a high score shows, in a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub measures: String,
@@ -267,6 +271,43 @@ pub struct TaskRecord {
     /// Groups of subtasks by name (mmlu: `stem`, `humanities`, …).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, GroupRecord>,
+}
+
+/// Values of a task's documents, small enough to stand in `run.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Items {
+    /// Right or wrong: one bit for each document, the first in the highest bit of the first byte, as lower-case hexadecimal digits.
+    RightOrWrong(String),
+    /// One value from 0 to 1 for each document.
+    Values(Vec<f64>),
+}
+
+impl Items {
+    /// From values in the order of the documents; `None` without any, and where one lies outside of 0 to 1.
+    #[must_use]
+    pub fn from_values(values: &[f64]) -> Option<Self> {
+        if values.is_empty() || !values.iter().all(|value| (0.0..=1.0).contains(value)) {
+            return None;
+        }
+        if values.iter().any(|&value| value > 0.0 && value < 1.0) {
+            return Some(Self::Values(values.to_vec()));
+        }
+        let byte = |chunk: &[f64]| chunk.iter().enumerate().fold(0, |byte, (place, &value)| byte | (u8::from(value > 0.5) << (7 - place)));
+        Some(Self::RightOrWrong(hex::encode(values.chunks(8).map(byte).collect::<Vec<u8>>())))
+    }
+
+    /// The values of `n` documents; `None` where there are not so many.
+    #[must_use]
+    pub fn values(&self, n: usize) -> Option<Vec<f64>> {
+        match self {
+            Self::Values(values) => Some(values.clone()).filter(|values| values.len() == n),
+            Self::RightOrWrong(text) => {
+                let bytes = hex::decode(text).ok().filter(|bytes| bytes.len() == n.div_ceil(8))?;
+                Some((0..n).map(|item| f64::from(bytes[item / 8] >> (7 - item % 8) & 1)).collect())
+            }
+        }
+    }
 }
 
 impl TaskRecord {

@@ -14,6 +14,8 @@ use super::sample::{PillarSample, SampleError, Scale, Stratum, TaskSample, aggre
 pub struct Difference {
     /// First minus second.
     pub points: f64,
+    /// Standard error, the two added items of each task included ([`aggregate_difference`]); `None` where a stratum has a single item.
+    pub stderr: Option<f64>,
     /// Two-sided p-value; 1 where the items cannot say.
     pub p_value: f64,
 }
@@ -61,7 +63,7 @@ pub fn aggregate_difference(first: &[PillarSample], second: &[PillarSample]) -> 
     let mut moments = Moments::default();
     each_pair(first, second, |share, a, b| moments.add(share, &task_moments(a, b)))?;
     let points = aggregate_score(first).zip(aggregate_score(second)).map_or(0.0, |(a, b)| a - b);
-    Ok(Difference { points, p_value: moments.p_value(points) })
+    Ok(Difference { points, stderr: moments.stderr(), p_value: moments.p_value(points) })
 }
 
 /// Task by task, pillar by pillar and in the aggregate: the difference of two models, its standard error, 95 % interval and p-value.
@@ -138,11 +140,13 @@ impl Moments {
         self.added += share * share * part.added;
     }
 
+    /// Of the difference, the added items included.
+    fn stderr(&self) -> Option<f64> {
+        self.variance.map(|variance| (variance + self.added).sqrt())
+    }
+
     fn p_value(&self, points: f64) -> f64 {
-        match self.variance {
-            Some(variance) if variance + self.added > 0.0 => normal_p_value(points / (variance + self.added).sqrt()),
-            _ => 1.0,
-        }
+        self.stderr().filter(|stderr| *stderr > 0.0).map_or(1.0, |stderr| normal_p_value(points / stderr))
     }
 }
 

@@ -96,7 +96,7 @@ mod tests {
         let scores = [50.2, 50.0, 40.0];
         let difference = |i: usize, j: usize| {
             let points: f64 = scores[i] - scores[j];
-            Ok::<_, ()>(Difference { points, p_value: if points.abs() < 1.0 { 0.6 } else { 1e-9 } })
+            Ok::<_, ()>(Difference { points, stderr: None, p_value: if points.abs() < 1.0 { 0.6 } else { 1e-9 } })
         };
         let ranks = rank_intervals(3, 0.05, difference).unwrap();
         assert_eq!(ranks.iter().map(|rank| (rank.best, rank.worst)).collect::<Vec<_>>(), [(1, 2), (1, 2), (3, 3)]);
@@ -106,8 +106,8 @@ mod tests {
     /// Among many models a p-value that would do for one comparison does not.
     #[test]
     fn many_comparisons_need_stronger_evidence() {
-        let lucky = Difference { points: 1.0, p_value: 0.01 };
-        let equal = Difference { points: 0.0, p_value: 1.0 };
+        let lucky = Difference { points: 1.0, stderr: None, p_value: 0.01 };
+        let equal = Difference { points: 0.0, stderr: None, p_value: 1.0 };
         assert_eq!(rank_interval(&[lucky], 0.05).worst, 1);
         let mut many = vec![equal; 20];
         many.push(lucky);

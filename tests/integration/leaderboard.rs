@@ -2,10 +2,12 @@
 
 use crate::synthetic::{Recipe, pillars};
 use proptest::prelude::*;
+use slm_benchmark::leaderboard::ItemScores;
 use slm_benchmark::leaderboard::board::{self, Leaderboard, Row, RowStatus};
+use slm_benchmark::leaderboard::paired::Test;
 use slm_benchmark::leaderboard::pillars::{PillarSpec, aggregate};
 use slm_benchmark::leaderboard::registry::{Action, Decision, Imported, Registry, RegistryError};
-use slm_benchmark::leaderboard::run::{GroupRecord, Limit, PillarScore, Run, TaskRecord, TaskStatus, Warning};
+use slm_benchmark::leaderboard::run::{GroupRecord, Items, Limit, PillarScore, Run, TaskRecord, TaskStatus, Warning};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -20,7 +22,7 @@ fn registry_of(recipes: &[Recipe]) -> Registry {
 }
 
 fn board_of(recipes: &[Recipe]) -> Leaderboard {
-    board::derive(&registry_of(recipes), &pillars())
+    board::derive(&registry_of(recipes), &pillars(), &ItemScores::default())
 }
 
 fn row<'a>(board: &'a Leaderboard, repo: &str) -> &'a Row {
@@ -110,7 +112,7 @@ fn every_kind() -> Registry {
 #[test]
 fn the_example_leaderboard_is_current() {
     let registry = every_kind();
-    let text = board::derive(&registry, &pillars()).to_json().expect("a leaderboard is JSON");
+    let text = board::derive(&registry, &pillars(), &ItemScores::default()).to_json().expect("a leaderboard is JSON");
     assert_valid("leaderboard", &text);
     assert_valid("registry", &registry.to_json().expect("a registry is JSON"));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/leaderboard.json");
@@ -144,7 +146,7 @@ fn run_and_schema_agree() {
 
 #[test]
 fn only_complete_standard_runs_are_ranked() {
-    let board = board::derive(&every_kind(), &pillars());
+    let board = board::derive(&every_kind(), &pillars(), &ItemScores::default());
     let status = |repo: &str| row(&board, repo).status;
     assert_eq!(status("lab/middle-360m"), RowStatus::Ranked);
     assert_eq!(status("other/no-code-135m"), RowStatus::Partial);
@@ -169,7 +171,7 @@ fn only_complete_standard_runs_are_ranked() {
 
 #[test]
 fn equal_scores_share_a_rank_and_the_next_is_skipped() {
-    let board = board::derive(&every_kind(), &pillars());
+    let board = board::derive(&every_kind(), &pillars(), &ItemScores::default());
     let (a, b) = (row(&board, "other/twin-a"), row(&board, "other/twin-b"));
     assert_eq!(a.rank, b.rank);
     assert!(a.tied && b.tied);
@@ -181,7 +183,7 @@ fn equal_scores_share_a_rank_and_the_next_is_skipped() {
 /// The least-quantized complete run of the newest revision carries the rank; everything else is linked.
 #[test]
 fn variants_are_linked_and_never_ranked_apart() {
-    let board = board::derive(&every_kind(), &pillars());
+    let board = board::derive(&every_kind(), &pillars(), &ItemScores::default());
     assert_eq!(board.models.iter().filter(|row| row.hf_repo == "lab/middle-360m").count(), 1);
     let middle = row(&board, "lab/middle-360m");
     assert_eq!(middle.run.as_ref().map(|run| run.quantization.name.as_str()), Some("FP16"));
@@ -215,7 +217,7 @@ fn suite_versions_are_never_ranked_together() {
 
 #[test]
 fn badges_follow_their_table() {
-    let board = board::derive(&every_kind(), &pillars());
+    let board = board::derive(&every_kind(), &pillars(), &ItemScores::default());
     let badges = |repo: &str| row(&board, repo).badges.join(" ");
     assert_eq!(badges("green/eco-3"), "Eco-Efficient", "the best of four measured models of one hardware class");
     assert_eq!(badges("green/eco-2"), "");
@@ -254,7 +256,7 @@ fn a_registry_reads_back_to_itself() {
     assert_eq!(back, registry);
     back.settle();
     assert_eq!(back.to_json().expect("JSON"), text, "deriving again changes nothing");
-    let leaderboard = board::derive(&back, &pillars());
+    let leaderboard = board::derive(&back, &pillars(), &ItemScores::default());
     let json = leaderboard.to_json().expect("JSON");
     assert_eq!(serde_json::from_str::<Leaderboard>(&json).expect("it reads back"), leaderboard);
 }
@@ -280,7 +282,7 @@ proptest! {
         fold(&mut registry, &shuffled[split..]);
         fold(&mut registry, &shuffled[..split]);
         prop_assert_eq!(registry.to_json().expect("JSON"), expected.to_json().expect("JSON"));
-        let boards = [&registry, &expected].map(|registry| board::derive(registry, &pillars()).to_json().expect("JSON"));
+        let boards = [&registry, &expected].map(|registry| board::derive(registry, &pillars(), &ItemScores::default()).to_json().expect("JSON"));
         prop_assert_eq!(&boards[0], &boards[1]);
     }
 }
@@ -303,7 +305,7 @@ fn many_models_take_linear_time_and_memory() {
         registry.upsert_all(folds);
         let folded = start.elapsed().as_secs_f64();
         let start = std::time::Instant::now();
-        let board = board::derive(&registry, &pillars());
+        let board = board::derive(&registry, &pillars(), &ItemScores::default());
         let derived = start.elapsed().as_secs_f64();
         let megabytes = |text: String| text.len() as f64 / 1e6;
         let (registry_size, board_size) = (megabytes(registry.to_json().expect("JSON")), megabytes(board.to_json().expect("JSON")));
@@ -355,5 +357,88 @@ fn the_websites_weight_fixture_follows_from_the_aggregate() {
             .collect();
         stored.sort_by(|a, b| a.2.unwrap_or(usize::MAX).cmp(&b.2.unwrap_or(usize::MAX)).then_with(|| a.0.cmp(&b.0)));
         assert_eq!(stored, expected, "under {}", case["weights"]);
+    }
+}
+
+/// Models whose intervals overlap are told apart where their runs hold each document's value, and the rows say so; the difference to another
+/// quantization carries its interval. Without the values, or on other documents, nothing is taken as paired.
+#[test]
+fn documents_in_common_tell_close_models_apart() {
+    let close = |name: &str, ability: f64| Recipe { items: true, ..Recipe::new(name, ability) };
+    let recipes = [
+        close("lab/first", 0.62),
+        close("lab/second", 0.60),
+        close("lab/third", 0.58),
+        Recipe { quantization: "Q4_K_M", format: "gguf", day: 11, ..close("lab/first", 0.60) },
+    ];
+    let mut registry = Registry::default();
+    registry.upsert_all([
+        (recipes[0].submission(), vec![recipes[0].summary(), recipes[3].summary()]),
+        (recipes[1].submission(), vec![recipes[1].summary()]),
+        (recipes[2].submission(), vec![recipes[2].summary()]),
+    ]);
+    let items_of = |runs: &[Run]| {
+        let mut items = ItemScores::default();
+        runs.iter().for_each(|run| items.add(run, &pillars()));
+        items
+    };
+    let runs: Vec<Run> = recipes.iter().map(Recipe::run).collect();
+    let place = |items: &ItemScores| -> Vec<(Option<[u64; 2]>, Option<Test>)> {
+        let board = board::derive(&registry, &pillars(), items);
+        ["lab/first", "lab/second", "lab/third"].map(|repo| (row(&board, repo).rank_interval, row(&board, repo).rank_test)).to_vec()
+    };
+    let independent = place(&ItemScores::default());
+    assert!(
+        independent.iter().all(|(interval, test)| interval.is_some_and(|[best, worst]| best < worst) && *test == Some(Test::Independent))
+    );
+    assert_eq!(place(&items_of(&runs)), [1, 2, 3].map(|rank| (Some([rank, rank]), Some(Test::Paired))));
+
+    // One run answered another revision of the data: it is compared, but not document by document.
+    let mut other = runs.clone();
+    if let Some(dataset) = other[2].tasks.get_mut("mmlu").and_then(|task| task.dataset.as_mut()) {
+        dataset.revision = "1".repeat(40);
+    }
+    let mixed = place(&items_of(&other));
+    assert_eq!(mixed[2].1, Some(Test::Independent));
+    assert!(mixed[2].0.is_some_and(|[best, _]| best <= 3));
+
+    let board = board::derive(&registry, &pillars(), &items_of(&runs));
+    let link = &row(&board, "lab/first").quantizations[0];
+    let ([low, high], difference) = (link.difference_ci95.expect("an interval"), link.difference.expect("a difference"));
+    assert!(low < difference && difference < high && high < 0.0, "{link:?}");
+    assert!(link.difference_p.is_some_and(|p| p < 0.05) && link.difference_test == Some(Test::Paired));
+    assert_valid("leaderboard", &board.to_json().expect("JSON"));
+}
+
+/// Prints the seconds of the paired tests of every two of 1,000 models; the figure in docs/performance.md comes from
+/// `cargo test --release --no-default-features --test integration -- --ignored --nocapture a_thousand_models_are_tested`.
+#[test]
+#[ignore = "a measurement, not a verdict"]
+fn a_thousand_models_are_tested_in_pairs() {
+    let recipes: Vec<Recipe> =
+        (0..1000_u32).map(|i| Recipe { items: true, ..Recipe::new(&format!("lab/model-{i}"), f64::from(i) / 1000.0) }).collect();
+    let registry = registry_of(&recipes);
+    let start = std::time::Instant::now();
+    let mut items = ItemScores::default();
+    recipes.iter().for_each(|recipe| items.add(&recipe.run(), &pillars()));
+    let read = start.elapsed().as_secs_f64();
+    let start = std::time::Instant::now();
+    let board = board::derive(&registry, &pillars(), &items);
+    let paired = board.models.iter().filter(|row| row.rank_test == Some(Test::Paired)).count();
+    println!("{paired} models paired: values made in {read:.1} s, leaderboard in {:.1} s", start.elapsed().as_secs_f64());
+}
+
+proptest! {
+    /// Values stored as bits or numbers read back as they were.
+    #[test]
+    fn documents_values_read_back(bits in proptest::collection::vec(any::<bool>(), 1..70), shares in proptest::collection::vec(0.0..=1.0_f64, 1..9)) {
+        let bits: Vec<f64> = bits.iter().map(|bit| f64::from(u8::from(*bit))).collect();
+        for values in [bits, shares] {
+            let items = Items::from_values(&values).expect("values from 0 to 1");
+            let text = serde_json::to_string(&items).expect("JSON");
+            let back: Items = serde_json::from_str(&text).expect("it reads back");
+            prop_assert_eq!(back.values(values.len()), Some(values.clone()));
+            prop_assert_eq!(back.values(values.len() + 9), None);
+        }
     }
 }

@@ -6,8 +6,8 @@ use slm_benchmark::leaderboard::identity::{RunIdentity, TaskIdentity, weights_di
 use slm_benchmark::leaderboard::pillars::{PillarSpec, chance_corrected, summarise};
 use slm_benchmark::leaderboard::registry::{RunSummary, Submitted};
 use slm_benchmark::leaderboard::run::{
-    DatasetRecord, EngineRecord, Environment, Figure, FigureSet, Informational, Limit, Metric, ModelRecord, Parameters, Quantization,
-    RUN_SCHEMA_VERSION, Run, SampleFile, SelfCheck, SuiteRecord, TaskRecord, TaskStatus, WeightFile, figure,
+    DatasetRecord, EngineRecord, Environment, Figure, FigureSet, Informational, Items, Limit, Metric, ModelRecord, Parameters,
+    Quantization, RUN_SCHEMA_VERSION, Run, SampleFile, SelfCheck, SuiteRecord, TaskRecord, TaskStatus, WeightFile, figure,
 };
 use std::collections::BTreeMap;
 
@@ -47,6 +47,17 @@ fn facts(task: &str) -> (f64, u64) {
     }
 }
 
+/// Right answers to the `correct` easiest of `n` documents, whose difficulty is the task's alone.
+fn easiest(task: &str, n: u64, correct: f64) -> Option<Items> {
+    let mut order: Vec<u64> = (0..n).collect();
+    order.sort_by_cached_key(|document| Sha256::digest(format!("{task} {document}")).to_vec());
+    let mut values = vec![0.0; order.len()];
+    for (_, document) in order.iter().enumerate().filter(|(place, _)| (*place as f64) < correct) {
+        values[usize::try_from(*document).unwrap_or_default()] = 1.0;
+    }
+    Items::from_values(&values)
+}
+
 /// How a synthetic run differs from an ordinary complete one.
 #[derive(Clone, Debug)]
 pub(crate) struct Recipe {
@@ -69,6 +80,8 @@ pub(crate) struct Recipe {
     pub(crate) without: &'static [&'static str],
     /// Correct answers per watt-hour, measured.
     pub(crate) efficiency: Option<f64>,
+    /// Each document's value is in the run: the same documents are the easy ones for every model.
+    pub(crate) items: bool,
 }
 
 impl Recipe {
@@ -89,6 +102,7 @@ impl Recipe {
             day: 10,
             without: &[],
             efficiency: None,
+            items: false,
         }
     }
 
@@ -132,6 +146,7 @@ impl Recipe {
             n,
             n_total: documents,
             metrics: BTreeMap::from([("acc,none".to_owned(), metric)]),
+            items: self.items.then(|| easiest(name, n, correct)).flatten(),
             primary_metric: "acc,none".to_owned(),
             score: Some(100.0 * value),
             score_stderr: Some(100.0 * stderr),

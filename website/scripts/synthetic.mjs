@@ -166,7 +166,7 @@ function runLink(model, quantization, extra = {}) {
     revision: model.revision, quantization, suite: { name: 'standard', version: '1.0.0' }, limit: null, chat_template: false,
     engine: { name: 'mistralrs', version: '0.8.1', device: 'cpu', dtype: 'f32' }, slm_benchmark: '0.1.0', finished_at: model.finished,
     aggregate_score: model.aggregate.score, aggregate_ci95: model.aggregate.ci95,
-    pillars: Object.fromEntries(PILLARS.map(({ name }) => [name, model.pillars[name]?.score ?? null])), difference: null, ...extra,
+    pillars: Object.fromEntries(PILLARS.map(({ name }) => [name, model.pillars[name]?.score ?? null])), difference: null, difference_ci95: null, difference_p: null, difference_test: null, ...extra,
   };
 }
 
@@ -174,7 +174,7 @@ function variant(model, quantization, loss, extra = {}) {
   const pillars = Object.fromEntries(PILLARS.map(({ name }, i) => [name, model.pillars[name]?.score === null ? null : round(Math.max(0, model.pillars[name].score - loss * (0.6 + 0.2 * i)))]));
   const score = round(PILLARS.reduce((sum, { name, weight }) => sum + weight * pillars[name], 0) / 110);
   const half = (model.aggregate.ci95[1] - model.aggregate.ci95[0]) / 2;
-  return runLink(model, quantization, { aggregate_score: score, aggregate_ci95: [round(score - half), round(score + half)], pillars, difference: round(score - model.aggregate.score), ...extra });
+  return runLink(model, quantization, { aggregate_score: score, aggregate_ci95: [round(score - half), round(score + half)], pillars, difference: round(score - model.aggregate.score), difference_ci95: [round(score - model.aggregate.score - 0.4), round(score - model.aggregate.score + 0.4)], difference_p: 0.012, difference_test: 'paired', ...extra });
 }
 
 /** The leaderboard of `count` models. */
@@ -199,7 +199,7 @@ export function leaderboard(count, { seed = 7, hostile = false } = {}) {
       revision: hex(`commit ${i}`, 40), parameters: { declared: sizeText(size), measured: size },
       architecture: demo ? 'llama' : r.pick(ARCHITECTURES), license: demo ? 'apache-2.0' : r.pick(LICENCES), context_length: window,
       categories: PILLARS.map(({ name: pillar }) => pillar), submitted_by: 'synthetic', date_added: day.toISOString().slice(0, 10),
-      status: kind, status_reason: null, flag: null, rank: null, tied: false, rank_interval: null, place: null, group: 'standard 1.0.0',
+      status: kind, status_reason: null, flag: null, rank: null, tied: false, rank_interval: null, rank_test: null, place: null, group: 'standard 1.0.0',
       pillars: pillarsOf(cells), other_tasks: { arc_easy: { ...cells.arc_challenge, score: round(Math.min(99, cells.arc_challenge.score + 14)) , ci95: null } },
       ...(i % 9 === 5 ? unmeasured('this machine has no energy counters') : hardware(size, r)),
       long_context: i % 3 === 0 ? grid(ability, window, r) : null, badges: [], warnings: [],
@@ -272,6 +272,7 @@ function rank(models) {
   const below = (list, x) => { let low = 0, high = list.length; while (low < high) { const m = (low + high) >> 1; if (list[m] < x) low = m + 1; else high = m; } return low; };
   for (const model of ranked) {
     const [low, high] = model.aggregate.ci95;
+    model.rank_test = 'independent';
     model.rank_interval = [1 + lows.length - atMost(lows, high), ranked.length - below(highs, low)];
   }
   const eco = new Map();

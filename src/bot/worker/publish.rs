@@ -3,7 +3,7 @@
 use super::leases::Held;
 use super::{Details, Halt, Worker};
 use crate::bot::Links;
-use crate::bot::publication::{FinishedRun, RunProblem, announcement, changes, commit_message, read_finished, registry_at};
+use crate::bot::publication::{FinishedRun, RunProblem, announcement, changes, commit_message, derived_at, read_finished};
 use crate::bot::store::{Change, Job, JobState};
 use crate::publish::{Credentials, Publisher};
 use crate::submission::{self, InputKind, Submission};
@@ -30,14 +30,14 @@ impl Worker {
         let message = commit_message(&submission, &runs, Some(job.issue));
         let publisher = self.publisher_now()?;
         let published = self.one_publication(|| publisher.publish(&message, self.now(), |tip| changes(tip, &submission, &runs)))?;
-        let registry = publisher.read(registry_at)?;
+        let derived = publisher.read(derived_at)?;
         let links = Links {
             commit: published.commit.as_ref().map(|commit| self.repository_page(&format!("commit/{commit}"))),
             run: Some(self.repository_page(&format!("tree/{}/results/raw/{}", self.config.repository.branch, submission.slug()))),
             page: self.model_page(&submission),
         };
         let mut details = Details::of(job)?;
-        details.results = Some(announcement(&registry, &submission, &runs, &links));
+        details.results = Some(announcement(&derived, &submission, &runs, &links));
         let change = Change { commit: published.commit, details: Some(details.to_json()?), ..Change::default() };
         self.store.transition(&held.lease, JobState::Evaluated, JobState::Published, &change, self.now())?;
         Ok(())

@@ -145,6 +145,9 @@ function readRun(node: Node): Run {
     aggregate: score === null ? absent('some pillar has no score') : { value: score, interval: node.at('aggregate_ci95').pairOrNull(), reason: null },
     pillars: Object.fromEntries(PILLARS.map((pillar) => [pillar, node.at('pillars').at(pillar).numberOrNull()])),
     difference: node.at('difference').numberOrNull(),
+    differenceInterval: node.at('difference_ci95').pairOrNull(),
+    differenceP: node.at('difference_p').numberOrNull(),
+    differencePaired: node.at('difference_test').textOrNull() === 'paired',
   };
 }
 

@@ -112,6 +112,10 @@ export interface Run {
   readonly pillars: Readonly<Partial<Record<Pillar, number | null>>>;
   /** Aggregate less that of the run that the row shows, where both answered the same questions. */
   readonly difference: number | null;
+  readonly differenceInterval: Interval | null;
+  readonly differenceP: number | null;
+  /** The difference was tested question by question. */
+  readonly differencePaired: boolean;
 }
 
 /** Everything the leaderboard knows of one model. */

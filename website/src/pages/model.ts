@@ -167,6 +167,13 @@ function taskRow(task: Task): Html {
 <td>${task.n === null || task.n === 0 ? nothing : html`<button type="button" class="link" data-task="${task.name}">read<span class="sr"> the answers of ${taskLabel(task.name)}</span></button>`}</td></tr>`;
 }
 
+/** A run's difference to the ranked run, with its interval. */
+function runDifference(run: Run): Html {
+  if (run.difference === null || run.differenceInterval === null) return difference(run.difference);
+  const tested = `${run.differenceP === null ? '' : `p = ${pValue(run.differenceP)}, `}${run.differencePaired ? 'tested on the same questions' : 'from both intervals'}`;
+  return html`${difference(run.difference)} <span class="pm" title="95 % interval; ${tested}">${halfWidth(...run.differenceInterval)}</span>`;
+}
+
 function difference(value: number | null): Html {
   if (value === null) return html`<span class="muted">${MISSING}</span>`;
   return html`${signed(value)}`;
@@ -181,7 +188,7 @@ function quantizationsHtml(model: Model): Html {
     const base = run.pillars[pillar] ?? null;
     return html`<td class="num">${score(value)}${r === run || value === null || base === null ? nothing : html` <span class="pm">${signed(value - base)}</span>`}</td>`;
   };
-  const row = (r: Run): Html => html`<tr data-run="${r.id}"><th scope="row">${r.quantization}${r === run ? html` <span class="muted">(ranked)</span>` : nothing} <span class="muted">${r.format}</span></th><td class="num">${score(r.aggregate.value)}${r.aggregate.interval === null ? nothing : html` <span class="pm">${halfWidth(...r.aggregate.interval)}</span>`}</td><td class="barcell">${intervalBar(r.aggregate.value, r.aggregate.interval)}</td><td class="num">${r === run ? html`<span class="muted">reference</span>` : difference(r.difference)}</td>${PILLARS.map((pillar) => cell(r, pillar))}</tr>`;
+  const row = (r: Run): Html => html`<tr data-run="${r.id}"><th scope="row">${r.quantization}${r === run ? html` <span class="muted">(ranked)</span>` : nothing} <span class="muted">${r.format}</span></th><td class="num">${score(r.aggregate.value)}${r.aggregate.interval === null ? nothing : html` <span class="pm">${halfWidth(...r.aggregate.interval)}</span>`}</td><td class="barcell">${intervalBar(r.aggregate.value, r.aggregate.interval)}</td><td class="num">${r === run ? html`<span class="muted">reference</span>` : runDifference(r)}</td>${PILLARS.map((pillar) => cell(r, pillar))}</tr>`;
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Table: Quantizations"><table class="data"><thead><tr><th scope="col">Weights</th><th scope="col" class="num">Aggregate</th><th scope="col" class="barcell"><span class="sr">On 0 to 100</span></th><th scope="col" class="num">Difference</th>${PILLARS.map((pillar) => html`<th scope="col" class="num">${PILLAR_LABEL[pillar]}</th>`)}</tr></thead><tbody>${row(run)}${model.quantizationRuns.map(row)}</tbody></table></div>
 <p id="paired"><button type="button" class="button" data-paired="yes">Test the differences on the same questions</button> <span class="hint">reads the answers of all runs and computes paired tests here, in your browser</span></p>`;
 }
