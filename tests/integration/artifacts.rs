@@ -205,6 +205,7 @@ fn every_tampering_is_found_and_named() {
         ("a data set's commit", "/tasks/hellaswag/dataset", json_edit(run(0), "/tasks/hellaswag/dataset/revision", json!("1".repeat(40)))),
         ("the task's version", "/tasks/gsm8k/version", json_edit(run(0), "/tasks/gsm8k/version", json!("2.0"))),
         ("the ranked metric", "/tasks/hellaswag/primary_metric", json_edit(run(0), "/tasks/hellaswag/primary_metric", json!("acc,none"))),
+        ("a document's value", "/tasks/hellaswag/items", json_edit(run(0), "/tasks/hellaswag/items", json!("00"))),
         ("the limit taken away", "/limit is no limit", json_edit(run(2), "/limit", Value::Null)),
         (
             "a limited run presented as full, its id recomputed",

@@ -343,19 +343,17 @@ fn the_websites_weight_fixture_follows_from_the_aggregate() {
             aggregate(&specs, &specs.iter().map(pillar).collect()).score
         };
         let scores: Vec<Option<f64>> = models.iter().map(score_of).collect();
-        let mut expected: Vec<(String, Option<f64>, Option<usize>)> = (models.iter().zip(&scores))
+        let mut expected: Vec<(String, Option<f64>, Option<u64>)> = (models.iter().zip(&scores))
             .map(|(model, score)| {
-                let rank = score.map(|score| 1 + scores.iter().flatten().filter(|other| **other > score).count());
+                let rank = score.map(|score| 1 + scores.iter().flatten().filter(|other| **other > score).count() as u64);
                 (model["id"].as_str().expect("an id").to_owned(), *score, rank)
             })
             .collect();
-        expected.sort_by(|a, b| a.2.unwrap_or(usize::MAX).cmp(&b.2.unwrap_or(usize::MAX)).then_with(|| a.0.cmp(&b.0)));
-        let mut stored: Vec<(String, Option<f64>, Option<usize>)> = (case["ranking"].as_array().expect("a ranking").iter())
-            .map(|row| {
-                (row["id"].as_str().expect("an id").to_owned(), row["score"].as_f64(), row["rank"].as_u64().map(|rank| rank as usize))
-            })
+        expected.sort_by(|a, b| a.2.unwrap_or(u64::MAX).cmp(&b.2.unwrap_or(u64::MAX)).then_with(|| a.0.cmp(&b.0)));
+        let mut stored: Vec<(String, Option<f64>, Option<u64>)> = (case["ranking"].as_array().expect("a ranking").iter())
+            .map(|row| (row["id"].as_str().expect("an id").to_owned(), row["score"].as_f64(), row["rank"].as_u64()))
             .collect();
-        stored.sort_by(|a, b| a.2.unwrap_or(usize::MAX).cmp(&b.2.unwrap_or(usize::MAX)).then_with(|| a.0.cmp(&b.0)));
+        stored.sort_by(|a, b| a.2.unwrap_or(u64::MAX).cmp(&b.2.unwrap_or(u64::MAX)).then_with(|| a.0.cmp(&b.0)));
         assert_eq!(stored, expected, "under {}", case["weights"]);
     }
 }
@@ -379,7 +377,9 @@ fn documents_in_common_tell_close_models_apart() {
     ]);
     let items_of = |runs: &[Run]| {
         let mut items = ItemScores::default();
-        runs.iter().for_each(|run| items.add(run, &pillars()));
+        for run in runs {
+            items.add(run, &pillars());
+        }
         items
     };
     let runs: Vec<Run> = recipes.iter().map(Recipe::run).collect();
@@ -420,7 +420,9 @@ fn a_thousand_models_are_tested_in_pairs() {
     let registry = registry_of(&recipes);
     let start = std::time::Instant::now();
     let mut items = ItemScores::default();
-    recipes.iter().for_each(|recipe| items.add(&recipe.run(), &pillars()));
+    for recipe in &recipes {
+        items.add(&recipe.run(), &pillars());
+    }
     let read = start.elapsed().as_secs_f64();
     let start = std::time::Instant::now();
     let board = board::derive(&registry, &pillars(), &items);
