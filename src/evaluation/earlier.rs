@@ -4,11 +4,12 @@
 //! and its commit, examples, decoding), the document and the request. Only runs without a limit are taken from: their plans, and so the
 //! last bits of their answers, are those with which the larger suite begins.
 
+use super::RunFolderError;
 use super::leaf::EarlierAnswers;
 use super::samples::{is_intact, read_samples};
 use crate::leaderboard::identity::{RunIdentity, TaskIdentity};
 use crate::leaderboard::run::{Run, SampleFile, TaskStatus};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,20 +26,19 @@ impl Extended {
     /// # Errors
     /// The named folder holds no run, or one that cannot be extended to this one; the message says what differs.
     pub(super) fn find(model_folder: &Path, named: Option<&Path>, identity: &RunIdentity) -> anyhow::Result<Self> {
+        let refuse = |folder: &Path, reason: String| RunFolderError::NotExtendable { folder: folder.to_owned(), reason };
         if identity.limit.is_some() {
-            if named.is_some() {
-                bail!("a run with --limit extends nothing, since its questions are planned otherwise; leave out --extend or --limit");
-            }
-            return Ok(Self::default());
+            let reason = "a run with --limit plans its questions otherwise; leave out --extend or --limit".to_owned();
+            return named.map_or_else(|| Ok(Self::default()), |folder| Err(refuse(folder, reason).into()));
         }
         let mut folders: Vec<PathBuf> =
             fs::read_dir(model_folder).map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect()).unwrap_or_default();
         folders.sort();
         let mut runs = Vec::new();
         if let Some(folder) = named {
-            let run = read(folder)?.with_context(|| format!("{} holds no run.json, so it cannot be extended", folder.display()))?;
+            let run = read(folder)?.ok_or_else(|| refuse(folder, "it holds no run.json".to_owned()))?;
             if let Some(difference) = difference(identity, &run.identity) {
-                bail!("the run in {} cannot be extended to this one: {difference}", folder.display());
+                return Err(refuse(folder, difference).into());
             }
             runs.push((folder.to_owned(), run));
         }

@@ -82,6 +82,14 @@ pub enum RunFolderError {
     /// Another process writes there.
     #[error("another slm-bench is working in {}: wait for it, or give each shard an output folder of its own and join them with `slm-bench merge`", .0.display())]
     Busy(PathBuf),
+    /// The run that was to be extended is none, or one of other questions or answers.
+    #[error("{} cannot be extended: {reason}", folder.display())]
+    NotExtendable {
+        /// The folder that was named.
+        folder: PathBuf,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Says what is wrong with a choice of suite, tasks and pillars, before anything is loaded.
