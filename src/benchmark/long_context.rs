@@ -27,6 +27,15 @@ pub const VERSION: &str = "1";
 /// Tokens of prompt and answer together.
 pub const LENGTHS: [usize; 6] = [1024, 2048, 4096, 8192, 16_384, 32_768];
 
+/// Longest text that is asked on a processor: engines hold a table of length × length there, which takes gigabytes beyond it.
+const LONGEST_ON_CPU: usize = 8192;
+
+/// Longest text that is asked on a device of this class (`cpu`, `cuda`, `metal`).
+#[must_use]
+pub fn longest_on(device: &str) -> usize {
+    if device == "cpu" { LONGEST_ON_CPU } else { LENGTHS[LENGTHS.len() - 1] }
+}
+
 /// Where the asked fact stands, in per cent of the text.
 pub const DEPTHS: [u32; 5] = [0, 25, 50, 75, 100];
 
@@ -97,7 +106,7 @@ pub fn repetitions(length: usize) -> usize {
     (TOKENS_OF_LENGTH / length).clamp(LEAST_REPETITIONS, REPETITIONS)
 }
 
-/// The documents of a task for a model with a window of `window` tokens, in the order in which `--limit` takes them: the first text of each
+/// The documents of a task for a model that is asked no more than `window` tokens, in the order in which `--limit` takes them: the first text of each
 /// length, then the second of each, and so on. Empty where the window is shorter than every length, or the task is none of [`TASKS`].
 ///
 /// Every document has `kind`, `length`, `depth`, `repetition`, `prompt`, `answer` and `prompt_tokens`.

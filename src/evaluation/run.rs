@@ -203,7 +203,12 @@ fn long_context_of(run: &Run, folder: &Path, plan: &Plan, window: usize) -> anyh
     for file in run.samples.iter().filter(|file| tasks.contains(&file.task.as_str())) {
         lines.extend(read_samples(&folder.join(&file.file))?.into_iter().map(|line| (file.task.as_str(), line.details, line.metrics)));
     }
-    let grids = long_context::summary(&tasks, lines.iter().map(|(task, details, metrics)| (*task, details.as_ref(), metrics)), window);
+    let grids = long_context::summary(
+        &tasks,
+        lines.iter().map(|(task, details, metrics)| (*task, details.as_ref(), metrics)),
+        window,
+        &run.engine.device,
+    );
     Ok(grids.map(serde_json::to_value).transpose()?)
 }
 
