@@ -5,7 +5,7 @@
 //!     cargo bench --bench webhooks -- --rate 500 --seconds 20
 //!
 //! Starts the real `slm-bench serve` with a store on this disk, a stand-in for GitHub's API that knows the bot and no issue, and, again and again, a
-//! real evaluation (`slm-bench demo`). `SLM_BENCH_PROGRAM` names another build of the program. Latency counts from the moment at which a request was
+//! real evaluation (`slm-bench demo`). `SLM_BENCH_PROGRAM` names another build of the server, `SLM_BENCH_EVALUATOR` one with the engine. Latency counts from the moment at which a request was
 //! due, so a server that stalls cannot hide it. Ends with 1 if an accepted delivery is missing.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a measurement that cannot be taken is to stop")]
@@ -44,12 +44,14 @@ fn options() -> Options {
 
 fn main() -> ExitCode {
     let options = options();
-    let program = std::env::var_os("SLM_BENCH_PROGRAM").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_slm-bench")), PathBuf::from);
+    let named = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
+    let program = named("SLM_BENCH_PROGRAM").unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_slm-bench")));
+    let evaluator = named("SLM_BENCH_EVALUATOR").unwrap_or_else(|| program.clone());
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let github = runtime.block_on(stand_in());
     let server = Server::start(&program, folder.path(), &github);
-    let evaluations = Evaluations::start(&program, folder.path());
+    let evaluations = Evaluations::start(&evaluator, folder.path());
 
     let sender = Arc::new(Sender::new(&server.address));
     let (accepted, latencies) = runtime.block_on(at_a_rate(&sender, options.rate, options.seconds));

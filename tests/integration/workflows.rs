@@ -10,13 +10,13 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn workflow(name: &str) -> Value {
+pub(crate) fn workflow(name: &str) -> Value {
     let path = root().join(".github/workflows").join(name);
     serde_yaml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// A step by its job and name.
-fn step(workflow: &Value, job: &str, name: &str) -> Value {
+pub(crate) fn step(workflow: &Value, job: &str, name: &str) -> Value {
     let steps = workflow["jobs"][job]["steps"].as_array().unwrap_or_else(|| panic!("there is no job {job}"));
     steps.iter().find(|step| step["name"] == name).unwrap_or_else(|| panic!("{job} has no step {name:?}")).clone()
 }
@@ -39,13 +39,13 @@ fn scripts() -> Vec<(String, String, String, String)> {
 }
 
 /// A folder in which steps run one after the other, as on a runner.
-struct Runner {
+pub(crate) struct Runner {
     folder: tempfile::TempDir,
-    environment: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 impl Runner {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("bin")).unwrap();
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_slm-bench"), folder.path().join("bin/slm-bench")).unwrap();
@@ -60,12 +60,12 @@ impl Runner {
         Self { folder, environment }
     }
 
-    fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
     }
 
     /// Runs a step's script as GitHub does, with values for the expressions of its `env`.
-    fn run(&self, step: &Value, values: &[(&str, &str)]) -> Output {
+    pub(crate) fn run(&self, step: &Value, values: &[(&str, &str)]) -> Output {
         let mut command = Command::new("bash");
         command.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"].as_str().unwrap()]);
         command.current_dir(self.folder.path()).env_clear().envs(&self.environment);
@@ -86,7 +86,7 @@ impl Runner {
     }
 
     /// What the steps so far wrote for the following jobs.
-    fn outputs(&self) -> BTreeMap<String, String> {
+    pub(crate) fn outputs(&self) -> BTreeMap<String, String> {
         let text = std::fs::read_to_string(self.path("output")).unwrap_or_default();
         let mut outputs = BTreeMap::new();
         let mut lines = text.lines();
@@ -102,7 +102,7 @@ impl Runner {
     }
 }
 
-fn assert_success(output: &Output) {
+pub(crate) fn assert_success(output: &Output) {
     assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
 }
 

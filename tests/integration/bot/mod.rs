@@ -1,6 +1,7 @@
 //! What the bot promises, with the program as operators run it: a real server process on a real store, a real bare repository, and a stand-in
 //! for GitHub. Every test ends by proving that no comment is unread, no delivery unhandled and no job unfinished.
 
+mod actions;
 mod stand_in;
 mod submissions;
 
