@@ -3,7 +3,7 @@
 use super::{Outcome, UsageError};
 use crate::bot::config::{App, Config, ConfigError, ExecutorKind, GitHub, SecretSource};
 use crate::bot::executor::{ActionsConfig, ActionsExecutor, Executor, LocalConfig, LocalExecutor};
-use crate::bot::store::Store;
+use crate::bot::store::{CrashPoint, Store};
 use crate::bot::worker::{Own, Parts, Running, Signal, Worker};
 use crate::github::webhook::Secrets;
 use crate::github::{Auth, Client};
@@ -35,13 +35,20 @@ pub(crate) struct Arguments {
     /// The configuration, a TOML file; slm-bench.example.toml explains every key.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// For tests: end like in a power cut right before or after a record of the store, such as `before published` or `after claim 2`.
+    #[arg(long, env = "SLM_BENCH_CRASH_AT", value_name = "POINT", hide = true)]
+    crash_at: Option<CrashPoint>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let config = Config::load(&arguments.config).map_err(usage)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     std::fs::create_dir_all(&config.storage.work).with_context(|| format!("cannot make the folder {}", config.storage.work.display()))?;
-    let store = Arc::new(Store::open(&config.storage.database)?);
+    let store = Store::open(&config.storage.database)?;
+    let store = Arc::new(match &arguments.crash_at {
+        Some(point) => store.crashing_at(point.clone()),
+        None => store,
+    });
     let signal = Arc::new(Signal::default());
     let parts = {
         let _context = runtime.enter();

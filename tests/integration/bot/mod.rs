@@ -2,6 +2,7 @@
 //! for GitHub. Every test ends by proving that no comment is unread, no delivery unhandled and no job unfinished.
 
 mod actions;
+mod crashes;
 mod stand_in;
 mod submissions;
 
@@ -91,7 +92,24 @@ interval_minutes = 0.02
     }
 
     fn run(&mut self) {
-        let mut server = Command::new(env!("CARGO_BIN_EXE_slm-bench"))
+        self.run_by(&[], None);
+    }
+
+    /// A server that ends itself at this point.
+    fn run_crashing_at(&mut self, point: &str) {
+        self.run_by(&[], Some(point));
+    }
+
+    /// A server started by another program, which is given the command line.
+    fn run_by(&mut self, starter: &[&str], crash: Option<&str>) {
+        let program = env!("CARGO_BIN_EXE_slm-bench");
+        let mut words = starter.iter().copied().chain([program]);
+        let mut command = Command::new(words.next().unwrap_or(program));
+        command.args(words);
+        if let Some(point) = crash {
+            command.env("SLM_BENCH_CRASH_AT", point);
+        }
+        let mut server = command
             .args(["serve", "--config"])
             .arg(self.path("slm-bench.toml"))
             .env("HF_HUB_CACHE", self.path("hub"))
@@ -155,18 +173,19 @@ interval_minutes = 0.02
     }
 
     fn deliver_as(&self, id: &str, name: &str, event: &Value) -> u16 {
-        let body = serde_json::to_vec(event).unwrap();
-        let secrets = Secrets::new(vec![Secret::new("the secret", SECRET).unwrap()]).unwrap();
-        let answer = reqwest::blocking::Client::new()
-            .post(format!("{}/webhook", self.address))
-            .header("content-type", "application/json")
-            .header(EVENT_HEADER, name)
-            .header(DELIVERY_HEADER, id)
-            .header(SIGNATURE_HEADER, secrets.sign(&body))
-            .body(body)
-            .send()
-            .unwrap();
-        answer.status().as_u16()
+        post(&self.address, id, name, event).unwrap()
+    }
+
+    /// Sends a webhook to a server that may be gone.
+    fn try_deliver(&self, name: &str, event: &Value) {
+        let number = self.deliveries.get() + 1;
+        self.deliveries.set(number);
+        let _ = post(&self.address, &format!("delivery-{number}"), name, event);
+    }
+
+    /// Whether the server has ended by itself.
+    fn has_ended(&mut self) -> bool {
+        self.server.as_mut().is_none_or(|server| server.try_wait().unwrap().is_some())
     }
 
     /// Opens an issue, with its webhook.
@@ -297,6 +316,21 @@ impl Drop for Bench {
             let _ = server.wait();
         }
     }
+}
+
+/// Sends a signed webhook to a server; gives the status of the answer.
+fn post(address: &str, id: &str, name: &str, event: &Value) -> reqwest::Result<u16> {
+    let body = serde_json::to_vec(event).unwrap();
+    let secrets = Secrets::new(vec![Secret::new("the secret", SECRET).unwrap()]).unwrap();
+    let answer = reqwest::blocking::Client::new()
+        .post(format!("{address}/webhook"))
+        .header("content-type", "application/json")
+        .header(EVENT_HEADER, name)
+        .header(DELIVERY_HEADER, id)
+        .header(SIGNATURE_HEADER, secrets.sign(&body))
+        .body(body)
+        .send()?;
+    Ok(answer.status().as_u16())
 }
 
 /// Fails where a file holds a secret.

@@ -37,6 +37,13 @@ pub(super) enum Fault {
     TooOften,
 }
 
+/// Whether something happens before a call takes effect or after, with its answer lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    Before,
+    After,
+}
+
 #[derive(Default)]
 pub(super) struct State {
     pub(super) issues: BTreeMap<u64, Value>,
@@ -49,6 +56,7 @@ pub(super) struct State {
     /// Label changes, as `+name` and `-name`.
     pub(super) label_changes: Vec<String>,
     faults: Vec<(Method, String, Fault)>,
+    kills: Vec<(Method, String, When, u32)>,
     /// Calls that no endpoint knows.
     pub(super) unknown: Vec<String>,
     next: u64,
@@ -86,6 +94,11 @@ impl StandIn {
     /// The next call of this method whose path ends so goes wrong.
     pub(super) fn fail(&self, method: Method, path: &str, fault: Fault) {
         self.state().faults.push((method, path.to_owned(), fault));
+    }
+
+    /// The process is killed at the next call of this method whose path ends so.
+    pub(super) fn kill_at(&self, method: Method, path: &str, when: When, pid: u32) {
+        self.state().kills.push((method, path.to_owned(), when, pid));
     }
 
     /// Opens an issue; gives the event.
@@ -287,15 +300,29 @@ async fn answer(Shared(state): Shared<Arc<Mutex<State>>>, method: Method, uri: U
         }
         Some(Fault::After) | None => {}
     }
+    let kill = state.kills.iter().position(|(of, end, ..)| *of == method && uri.path().ends_with(end.as_str()));
+    let kill = kill.map(|place| state.kills.remove(place));
+    if let Some((.., When::Before, pid)) = kill {
+        end(pid);
+        return lost.into_response();
+    }
     let done = state.endpoint(&method, uri.path(), uri.query().unwrap_or_default(), &body);
     let Some((status, value)) = done else {
         state.unknown.push(format!("{method} {uri}"));
         return (StatusCode::NOT_FOUND, Json(json!({"message": "Not Found"}))).into_response();
     };
-    if fault == Some(Fault::After) {
+    if let Some((.., When::After, pid)) = kill {
+        end(pid);
+    }
+    if fault == Some(Fault::After) || kill.is_some() {
         return lost.into_response();
     }
     (StatusCode::from_u16(status).unwrap(), Json(value)).into_response()
+}
+
+/// Ends a process by force, and returns when it does nothing any more.
+fn end(pid: u32) {
+    assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
 }
 
 fn account(id: u64) -> Value {
