@@ -86,3 +86,17 @@ test('markup escapes what it is given, in text and in attributes', async () => {
   for (const bad of ['/etc/passwd', 'https://x.invalid/', '//x.invalid', '../../x', 'a/../../x', 'data:text/html,x', 'a\\b', '']) assert.equal(sitePath(bad), null, bad);
   assert.equal(sitePath('results/raw/a b/run.json'), 'results/raw/a%20b/run.json');
 });
+
+test('a long-context grid is read in the form that runs have, without taking an empty cell for 0', async () => {
+  const { readGrid } = await load('/src/data/leaderboard.ts');
+  const row = (length, cells) => ({ length, n: 4, correct: 1, ci95: null, cells });
+  const grid = readGrid({
+    window: 4096,
+    grids: {
+      document: { task: 'documents', lengths: [row(1024, [{ depth: 0, n: 1, correct: 1 }])] },
+      needle: { task: 'needle', lengths: [row(2048, [{ depth: 0, n: 4, correct: 1 }, { depth: 50, n: 0, correct: 0 }]), { length: 8192, reason: 'longer than the window', n: 0, correct: 0, ci95: null }] },
+    },
+  });
+  assert.deepEqual(grid, { lengths: [2048], depths: [0, 50], cells: [{ length: 2048, depth: 0, value: 25, n: 4 }, { length: 2048, depth: 50, value: null, n: 0 }] });
+  assert.equal(readGrid({ grids: {} }), null);
+});

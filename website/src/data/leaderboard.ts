@@ -193,7 +193,7 @@ export function parseSize(text: string): number | null {
 
 /** The grid of needles, wherever the measurement put it: a list of cells with a length, a depth and a share or score. */
 export function readGrid(json: unknown): Grid | null {
-  const list = findCells(json, 3);
+  const list = needleCells(json) ?? findCells(json, 3);
   if (list === null) return null;
   const cells = list.flatMap((cell) => {
     const { length, depth } = cell;
@@ -209,6 +209,24 @@ export function readGrid(json: unknown): Grid | null {
   const scaled = cells.map((cell) => ({ ...cell, value: cell.value === null ? null : share ? cell.value * 100 : cell.value }));
   const sorted = (values: number[]): number[] => [...new Set(values)].sort((a, b) => a - b);
   return { lengths: sorted(cells.map((cell) => cell.length)), depths: sorted(cells.map((cell) => cell.depth)), cells: scaled };
+}
+
+/** Cells of the needle grid (else of the first one) in the form that runs have: a row for each length, with its cells by depth. */
+function needleCells(json: unknown): Record<string, unknown>[] | null {
+  const entry = (value: unknown, name: string): unknown => (typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined);
+  const grids = entry(json, 'grids');
+  if (typeof grids !== 'object' || grids === null) return null;
+  const rows = entry(entry(grids, 'needle') ?? Object.values(grids)[0], 'lengths');
+  if (!Array.isArray(rows)) return null;
+  const cells = rows.flatMap((row: unknown) => {
+    const [length, list] = [entry(row, 'length'), entry(row, 'cells')];
+    return Array.isArray(list) ? list.map((cell: unknown) => ({ length, depth: entry(cell, 'depth'), n: entry(cell, 'n'), score: share(entry(cell, 'correct'), entry(cell, 'n')) })) : [];
+  });
+  return cells.length > 0 ? cells : null;
+}
+
+function share(correct: unknown, n: unknown): number | null {
+  return typeof correct === 'number' && typeof n === 'number' && n > 0 ? correct / n : null;
 }
 
 function findCells(json: unknown, levels: number): Record<string, unknown>[] | null {

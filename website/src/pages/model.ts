@@ -301,7 +301,7 @@ async function fillFromRun(model: Model, run: Run): Promise<void> {
         if (!figure.missing) figures[name] = { value: figure.at('value').numberOrNull(), interval: figure.at('range').pairOrNull(), unit: figure.at('unit').textOrNull() ?? '', method: figure.at('method').textOrNull() ?? '', reason: figure.at('reason').textOrNull() };
       }
     }
-    const details = ['edge', 'energy'].flatMap((group) => info.at(group).at('details').entries().map(([key, value]): [string, string] => [key, typeof value.value === 'object' ? JSON.stringify(value.value) : String(value.value)]));
+    const details = ['edge', 'energy'].flatMap((group) => info.at(group).at('details').entries().filter(([key]) => key !== 'tasks').map(([key, value]): [string, string] => [key, typeof value.value === 'object' ? JSON.stringify(value.value) : String(value.value)]));
     setHtml(byId('figures'), figuresHtml(figures, model.hardwareClass, details));
   } catch (error) {
     const note = document.createElement('div');
