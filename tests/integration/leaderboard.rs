@@ -7,7 +7,10 @@ use slm_benchmark::leaderboard::board::{self, Leaderboard, Row, RowStatus};
 use slm_benchmark::leaderboard::paired::Test;
 use slm_benchmark::leaderboard::pillars::{PillarSpec, aggregate};
 use slm_benchmark::leaderboard::registry::{Action, Decision, Imported, Registry, RegistryError};
-use slm_benchmark::leaderboard::run::{GroupRecord, Items, Limit, PillarScore, Run, TaskRecord, TaskStatus, Warning};
+use slm_benchmark::leaderboard::report::{Report, Reported};
+use slm_benchmark::leaderboard::run::{
+    Figure, FigureSet, GroupRecord, Items, Limit, PillarScore, Run, TaskRecord, TaskStatus, Warning, figure,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -443,4 +446,42 @@ proptest! {
             prop_assert_eq!(back.values(values.len() + 9), None);
         }
     }
+}
+
+/// The report plots the long-context grid as a heat map, and speed and energy as bars over the runs of one hardware class; another class or
+/// another method gets a plot of its own, because their figures must not be compared.
+#[test]
+fn the_report_plots_grid_speed_and_energy() {
+    let measured = |class: &str, method: &str, value: f64| FigureSet {
+        hardware_class: class.to_owned(),
+        figures: BTreeMap::from([(
+            figure::DECODE_SPEED.to_owned(),
+            Figure {
+                value: Some(value),
+                unit: "tokens/s".to_owned(),
+                range: Some([value - 1.0, value + 1.0]),
+                method: method.to_owned(),
+                reason: None,
+            },
+        )]),
+        details: BTreeMap::new(),
+    };
+    let mut runs: Vec<Run> =
+        (0..3).map(|number| Recipe { efficiency: Some(100.0), ..Recipe::new(&format!("lab/model-{number}"), 0.5) }.run()).collect();
+    runs[0].informational.edge = Some(measured("cpu: <a>", "measured", 50.0));
+    runs[1].informational.edge = Some(measured("cpu: <a>", "measured", 60.0));
+    runs[2].informational.edge = Some(measured("cpu: b", "measured", 70.0));
+    runs[0].informational.long_context = Some(serde_json::json!({"grids": {"needle": {"task": "needle", "lengths": [
+        {"length": 1024, "n": 4, "correct": 3, "ci95": null, "cells": [{"depth": 0, "n": 4, "correct": 3, "ci95": null}]},
+        {"length": 2048, "reason": "longer than the <window>", "n": 0, "correct": 0, "ci95": null}]}}}));
+    let reported = runs.iter().map(|run| Reported { run, path: "run.json".to_owned(), sha256: "0".repeat(64) }).collect();
+    let report = Report::new(reported);
+    let html = report.to_html();
+    assert!(html.contains("1024 tokens, depth 0 %: 3 of 4 right") && html.contains(">3/4</text>"));
+    assert!(html.contains("longer than the &lt;window&gt;"));
+    assert_eq!(html.matches("<h3>Decode speed").count(), 2, "one for each hardware class");
+    assert_eq!(html.matches(">50.00 tokens/s</text>").count(), 1);
+    assert_eq!(html.matches("<h3>Right answers per watt-hour").count(), 1);
+    let markdown = report.to_markdown();
+    assert!(markdown.contains("| depth | 1024 tokens | 2048 tokens |\n| --- | --- | --- |\n| 0 % | 3/4 | — |"));
 }
