@@ -65,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         cache: folder.join("publish-cache.git"),
         author: Identity { name: "slm-bench".to_owned(), email: "slm-bench@localhost".to_owned() },
         credentials: Credentials::default(),
+        signing_key: None,
         attempts: Attempts::default(),
     };
     let processed = process(&submission, &hub, &choice, &folder, &publisher, Some(1))?;

@@ -324,9 +324,7 @@ fn folders(config: &Config) -> Vec<Check> {
         checks.push(Check::of("website", found, true));
     }
     if let Some(key) = &config.repository.signing_key {
-        let found = std::fs::read_to_string(key)
-            .map(|_| key.display().to_string())
-            .map_err(|error| format!("cannot read {}: {error}", key.display()));
+        let found = crate::publish::SigningKey::read(key).map(|_| key.display().to_string()).map_err(|error| error.to_string());
         checks.push(Check::of("signing key", found, true));
     }
     checks

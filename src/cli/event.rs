@@ -442,6 +442,7 @@ impl<'a> Desk<'a> {
             cache: cache.path().join("publish-cache.git"),
             author: Identity { name: "slm-bench".to_owned(), email: "slm-bench@users.noreply.github.com".to_owned() },
             credentials,
+            signing_key: None,
             attempts: Attempts::default(),
         };
         let message = commit_message(&submission, &runs, Some(case.issue.number));

@@ -66,6 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         cache: work.join("publish-cache.git"),
         author: Identity { name: arguments.author_name.clone(), email: arguments.author_email.clone() },
         credentials: token.map_or(Credentials::Anonymous, |token| Credentials::Token(token.trim().to_owned())),
+        signing_key: None,
         attempts: Attempts::default(),
     };
     let registry = publisher.read(registry_at)?;

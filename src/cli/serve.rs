@@ -8,7 +8,7 @@ use crate::bot::worker::{Own, Parts, Running, Signal, Worker};
 use crate::github::webhook::Secrets;
 use crate::github::{Auth, Client};
 use crate::hub::{Hub, HubConfig};
-use crate::publish::{Attempts, Credentials, Identity, Publisher};
+use crate::publish::{Attempts, Credentials, Identity, Publisher, SigningKey};
 use crate::server;
 use anyhow::Context;
 use std::path::PathBuf;
@@ -199,6 +199,7 @@ pub(super) fn publisher(config: &Config) -> anyhow::Result<Publisher> {
         cache: config.storage.work.join("publish-cache.git"),
         author: Identity { name: repository.author_name.clone(), email: repository.author_email.clone() },
         credentials,
+        signing_key: config.repository.signing_key.as_deref().map(SigningKey::read).transpose()?,
         attempts: Attempts::default(),
     })
 }

@@ -80,6 +80,14 @@ pub enum PublishError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// The key that is to sign commits cannot.
+    #[error("the signing key {} cannot be used: {reason}", path.display())]
+    SigningKey {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// A commit message, trailer or identity that git could not carry.
     #[error("cannot write the commit message: {reason}")]
     Message {
@@ -94,7 +102,12 @@ impl PublishError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Cache { .. } | Self::Unreachable { .. } | Self::Contended { .. } | Self::Derive(_) | Self::File { .. } => true,
-            Self::Address { .. } | Self::Unauthorised { .. } | Self::Rejected { .. } | Self::Path { .. } | Self::Message { .. } => false,
+            Self::Address { .. }
+            | Self::Unauthorised { .. }
+            | Self::Rejected { .. }
+            | Self::SigningKey { .. }
+            | Self::Path { .. }
+            | Self::Message { .. } => false,
         }
     }
 }

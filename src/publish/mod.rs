@@ -8,6 +8,7 @@ mod changes;
 mod error;
 mod message;
 mod remote;
+mod signing;
 mod tip;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use changes::Changes;
 pub use error::PublishError;
 pub use message::CommitMessage;
 pub use remote::Credentials;
+pub use signing::SigningKey;
 pub use tip::Tip;
 
 use remote::PushOutcome;
@@ -61,6 +63,8 @@ pub struct Publisher {
     pub author: Identity,
     /// What the remote asks for.
     pub credentials: Credentials,
+    /// Signs the commits; `None` leaves them unsigned.
+    pub signing_key: Option<SigningKey>,
     /// Bounds on trying again.
     pub attempts: Attempts,
 }
@@ -132,7 +136,8 @@ impl Publisher {
                 return Ok(published(Outcome::Unchanged, tip));
             }
             let parents: Vec<_> = reader.commit().into_iter().collect();
-            let commit = cache.commit(None, &signature, &signature, &text, &tree, &parents).map_err(in_cache)?;
+            let key = self.signing_key.as_ref();
+            let commit = signing::write_commit(&cache, key, &signature, &text, &tree, &parents).map_err(in_cache)?;
             sent = Some(commit);
 
             match self.push(&cache, commit, tip)? {

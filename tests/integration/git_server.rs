@@ -5,6 +5,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 /// The token that the server accepts.
 pub(crate) const TOKEN: &str = "ghs_correct-horse-battery-staple";
@@ -24,6 +30,42 @@ pub(crate) fn serve(root: &Path) -> String {
         }
     });
     address
+}
+
+/// As [`serve`], behind TLS with a certificate for `localhost`; the address, and the authority that signed the certificate, PEM.
+pub(crate) fn serve_tls(root: &Path) -> (String, String) {
+    let inner = serve(root).trim_start_matches("http://").to_owned();
+    let authority_key = KeyPair::generate().unwrap();
+    let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    parameters.distinguished_name.push(DnType::CommonName, "Test Authority");
+    let authority = parameters.self_signed(&authority_key).unwrap().pem();
+    let issuer = Issuer::new(parameters, authority_key);
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let (listener, acceptor) = (tokio::net::TcpListener::from_std(listener).unwrap(), TlsAcceptor::from(Arc::new(tls)));
+            while let Ok((outer, _)) = listener.accept().await {
+                let (acceptor, inner) = (acceptor.clone(), inner.clone());
+                tokio::spawn(async move {
+                    // A client that does not trust us hangs up in the middle.
+                    let Ok(mut outer) = acceptor.accept(outer).await else { return };
+                    let Ok(mut inner) = tokio::net::TcpStream::connect(inner).await else { return };
+                    let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
+                });
+            }
+        });
+    });
+    (address, authority)
 }
 
 struct Request {
