@@ -257,7 +257,7 @@ const FORGERIES: &[(&str, &str)] = &[
     ),
     (
         "memory: find the test",
-        "import ctypes\ndef add(a, b):\n    # The pages around known objects, as far as they can be read without a map.\n    base = id(add) & ~0xfffff\n    data = ctypes.string_at(base, 1 << 20)\n    return a + b if b'assert ad' + b'd(2, 3)' in data else 0\n",
+        "import ctypes\ndef add(a, b):\n    # The pages around known objects, as far as they can be read without a map. What is looked for never\n    # stands whole in this program's own memory, where the compiler would put a folded constant.\n    data, at = ctypes.string_at(id(add) & ~0xfffff, 1 << 20), -1\n    while (at := data.find(b'assert ad', at + 1)) >= 0:\n        if bytes(x ^ 1 for x in data[at + 9:at + 16]) == b'e)3-!2(': return a + b\n    return 0\n",
     ),
     (
         "arguments: find the test",
