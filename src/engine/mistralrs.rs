@@ -589,6 +589,11 @@ pub(super) fn choose_device(wanted: Device) -> Result<&'static str, EngineError>
     }
 }
 
+/// Whether a model would be computed on the processor.
+pub(super) fn computes_on_processor(device: Device) -> bool {
+    choose_device(device).is_ok_and(|class| class == "cpu")
+}
+
 /// Weights in the staged folder.
 enum Weights {
     Safetensors(Option<IsqType>),

@@ -5,6 +5,8 @@
 #[cfg(feature = "native")]
 mod answers;
 pub mod architectures;
+#[cfg(feature = "engine")]
+mod auto;
 #[cfg(feature = "native")]
 mod files;
 #[cfg(feature = "engine")]
@@ -29,14 +31,48 @@ use serde::{Deserialize, Serialize};
 
 /// Loads a model for evaluation.
 ///
+/// [`Choice::Auto`] takes, on the processor and in f32: for architectures that both engines compute alike, the native one for
+/// log-likelihoods and mistral.rs for text, each checked by the other; for the others that the native engine knows, that one; mistral.rs
+/// for everything else. For GGUF files and quantized levels, on a GPU and in another number format it takes mistral.rs.
+///
 /// # Errors
-/// [`EngineError::Load`] where the files cannot be loaded, the device is not there, or this program was built without the engine.
+/// [`EngineError::Load`] where the files cannot be loaded, the device is not there, or this program was built without the engine. What the
+/// native engine knows and refuses is not handed to mistral.rs: a refusal names what would be computed wrongly.
 pub fn load(source: &ModelSource<'_>, options: &Options) -> Result<Box<dyn LanguageModel>, EngineError> {
     match options.engine {
+        Choice::Native => load_native(source, options),
         Choice::MistralRs => load_mistralrs(source, options),
-        Choice::Auto if cfg!(feature = "engine") => load_mistralrs(source, options),
-        Choice::Native | Choice::Auto => load_native(source, options),
+        Choice::Auto => load_suitable(source, options),
     }
+}
+
+#[cfg(feature = "engine")]
+fn load_suitable(source: &ModelSource<'_>, options: &Options) -> Result<Box<dyn LanguageModel>, EngineError> {
+    let config = files::read_object(&source.dir.join("config.json"))?;
+    let is_plain = source.weights == WeightForm::Safetensors
+        && matches!(options.dtype, DType::Auto | DType::F32)
+        && mistralrs::computes_on_processor(options.device);
+    if !is_plain || !native::NativeModel::knows(&config) {
+        load_mistralrs(source, options)
+    } else if auto::is_common(&config) {
+        // What is broken in the weights is told by the engine that looks at all of them, and a load of both leaves one.
+        let native = native::NativeModel::load(source, options)?;
+        drop(native);
+        match auto::BothEngines::load(source, options) {
+            Ok(both) => Ok(Box::new(both)),
+            Err(problem) => {
+                tracing::warn!("the native engine computes alone: {problem}");
+                load_native(source, options)
+            }
+        }
+    } else {
+        load_native(source, options)
+    }
+}
+
+#[cfg(not(feature = "engine"))]
+fn load_suitable(source: &ModelSource<'_>, options: &Options) -> Result<Box<dyn LanguageModel>, EngineError> {
+    load_native(source, options)
 }
 
 #[cfg(feature = "native")]

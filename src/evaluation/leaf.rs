@@ -33,8 +33,8 @@ pub(crate) struct AnsweredLeaf {
     pub(crate) dataset: DatasetRecord,
     /// What it cost.
     pub(crate) usage: Usage,
-    /// What the second computation of some requests gave.
-    pub(crate) self_check: SelfCheck,
+    /// What is computed a second time.
+    pub(crate) checks: Vec<Check>,
     /// Where the run departs from the task's definition.
     pub(crate) deviations: Vec<String>,
     /// How generated answers came about, by document; empty for other tasks.
@@ -192,10 +192,10 @@ pub(crate) fn answer(
     let left_out = if spec.generation.is_some() { model.deviations() } else { Vec::new() };
     let deviations = shorter_answers.into_iter().chain(left_out).collect();
     let mut asker = Asker::new(task, &built, context)?;
-    let (usage, self_check) = asker.ask(model)?;
+    let (usage, checks) = asker.ask(model)?;
     let generations = asker.generations_by_document();
     let responses = asker.responses();
-    Ok(AnsweredLeaf { built, responses, dataset, usage, self_check, deviations, generations })
+    Ok(AnsweredLeaf { built, responses, dataset, usage, checks, deviations, generations })
 }
 
 /// Rows that are written for this model: its tokenizer says how long a prompt is, its window how long it may be.
@@ -268,42 +268,34 @@ impl<'a> Asker<'a> {
         self.built.instances.iter().flat_map(|instance| &instance.requests)
     }
 
-    fn ask(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, SelfCheck), RunError> {
+    fn ask(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, Vec<Check>), RunError> {
         match self.requests().next() {
             Some(Request::Loglikelihood(_)) => self.ask_loglikelihoods(model),
             Some(Request::Rolling(_)) => self.ask_rolling(model),
             Some(Request::Generation(_)) => self.ask_generations(model),
-            None => Ok((Usage::default(), SelfCheck::default())),
+            None => Ok((Usage::default(), Vec::new())),
         }
     }
 
-    fn ask_loglikelihoods(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, SelfCheck), RunError> {
+    fn ask_loglikelihoods(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, Vec<Check>), RunError> {
         let requests: Vec<LoglikelihoodRequest> = self
             .requests()
             .filter_map(|request| if let Request::Loglikelihood(request) = request { Some(request.clone()) } else { None })
             .collect();
         let (answers, usage) = self.ask_all(&requests, |requests, answered, sink| model.loglikelihood(requests, answered, sink))?;
-        let check = self.self_check(requests.len(), |index| {
-            let (alone, cost) = model.loglikelihood_alone(&requests[index])?;
-            let delta = (alone.value - answers[index].value).abs();
-            Ok(Checked { delta, flipped: alone.is_greedy != answers[index].is_greedy, cost })
-        })?;
-        Ok((usage, check))
+        let checks = self.chosen(requests.len()).into_iter();
+        Ok((usage, checks.map(|index| Check::Loglikelihood(requests[index].clone(), answers[index])).collect()))
     }
 
-    fn ask_rolling(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, SelfCheck), RunError> {
+    fn ask_rolling(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, Vec<Check>), RunError> {
         let texts: Vec<String> =
             self.requests().filter_map(|request| if let Request::Rolling(text) = request { Some(text.clone()) } else { None }).collect();
         let (answers, usage) = self.ask_all(&texts, |texts, answered, sink| model.loglikelihood_rolling(texts, answered, sink))?;
-        let check = self.self_check(texts.len(), |index| {
-            let (alone, cost) = model.loglikelihood_rolling_alone(&texts[index])?;
-            let delta = (alone.value - answers[index].value).abs() / answers[index].tokens.max(1) as f64;
-            Ok(Checked { delta, flipped: false, cost })
-        })?;
-        Ok((usage, check))
+        let checks = self.chosen(texts.len()).into_iter();
+        Ok((usage, checks.map(|index| Check::Rolling(texts[index].clone(), answers[index])).collect()))
     }
 
-    fn ask_generations(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, SelfCheck), RunError> {
+    fn ask_generations(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, Vec<Check>), RunError> {
         let requests: Vec<GenerationRequest> = self
             .requests()
             .filter_map(|request| if let Request::Generation(request) = request { Some(request.clone()) } else { None })
@@ -311,11 +303,8 @@ impl<'a> Asker<'a> {
         let (answers, usage) = self.ask_all(&requests, |requests, answered, sink| model.generate_until(requests, answered, sink))?;
         self.generations = answers.iter().map(GenerationFacts::from).collect();
         let usage = Usage { seconds: usage.seconds, tokens_recomputed: usage.tokens_recomputed, ..cost_of(&answers) };
-        let check = self.self_check(requests.len(), |index| {
-            let (alone, cost) = model.generate_alone(&requests[index])?;
-            Ok(Checked { delta: 0.0, flipped: alone.text != answers[index].text, cost })
-        })?;
-        Ok((usage, check))
+        let checks = self.chosen(requests.len()).into_iter();
+        Ok((usage, checks.map(|index| Check::Generation(requests[index].clone(), answers[index].text.clone())).collect()))
     }
 
     /// Answers from the journal and from the model, in the order of the requests.
@@ -390,20 +379,7 @@ impl<'a> Asker<'a> {
         (self.running.1 > 0).then(|| self.running.0 / self.running.1 as f64)
     }
 
-    /// Computes some requests again, alone; which ones depends on the run's id and the task's name only.
-    fn self_check(&self, requests: usize, mut again: impl FnMut(usize) -> Result<Checked, EngineError>) -> Result<SelfCheck, RunError> {
-        let mut check = SelfCheck::default();
-        for index in self.chosen(requests) {
-            self.context.control.check().map_err(RunError::Stopped)?;
-            let Checked { delta, flipped, cost } = again(index)?;
-            check.n += 1;
-            check.max_delta = check.max_delta.max(delta);
-            check.flips += u64::from(flipped);
-            check.tokens += cost.tokens_computed;
-        }
-        Ok(check)
-    }
-
+    /// Requests that are computed again, alone; which ones depends on the run's id and the task's name only.
     fn chosen(&self, requests: usize) -> Vec<usize> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a number of requests")]
         let share = (requests as f64 * SELF_CHECK_SHARE).ceil() as usize;
@@ -449,11 +425,44 @@ fn cost_of(answers: &[Generation]) -> Usage {
     usage
 }
 
-/// One request computed a second time.
-struct Checked {
-    delta: f64,
-    flipped: bool,
-    cost: Usage,
+/// A request that is computed a second time, alone, and its first answer.
+pub(crate) enum Check {
+    /// A continuation.
+    Loglikelihood(LoglikelihoodRequest, Loglikelihood),
+    /// A text.
+    Rolling(String, RollingLoglikelihood),
+    /// A prompt, and the text that was written.
+    Generation(GenerationRequest, String),
+}
+
+/// Computes requests a second time and compares.
+///
+/// # Errors
+/// See [`RunError`]: the second computation failed, or the run must stop.
+pub(crate) fn self_check(checks: &[Check], model: &mut dyn LanguageModel, control: &Control<'_>) -> Result<SelfCheck, RunError> {
+    let mut found = SelfCheck::default();
+    for check in checks {
+        control.check().map_err(RunError::Stopped)?;
+        let (delta, flipped, cost) = match check {
+            Check::Loglikelihood(request, answer) => {
+                let (alone, cost) = model.loglikelihood_alone(request)?;
+                ((alone.value - answer.value).abs(), alone.is_greedy != answer.is_greedy, cost)
+            }
+            Check::Rolling(text, answer) => {
+                let (alone, cost) = model.loglikelihood_rolling_alone(text)?;
+                ((alone.value - answer.value).abs() / answer.tokens.max(1) as f64, false, cost)
+            }
+            Check::Generation(request, text) => {
+                let (alone, cost) = model.generate_alone(request)?;
+                (0.0, alone.text != *text, cost)
+            }
+        };
+        found.n += 1;
+        found.max_delta = found.max_delta.max(delta);
+        found.flips += u64::from(flipped);
+        found.tokens += cost.tokens_computed;
+    }
+    Ok(found)
 }
 
 fn digest_of<R: Serialize>(requests: &[R]) -> String {

@@ -571,11 +571,16 @@ struct Worker<'a> {
 impl Worker<'_> {
     /// Runs a task or a group; a failure is a record, not an error.
     fn task(&mut self, planned: &PlannedTask) -> anyhow::Result<FinishedTask> {
+        // First all leaves are answered, then all are checked: the second computation may be another engine's, which must be loaded for it.
+        let mut leaves = Vec::with_capacity(planned.leaves.len());
+        for task in &planned.leaves {
+            leaves.push((task, self.leaf(planned, task.as_ref())?));
+        }
         let mut records = BTreeMap::new();
         let mut samples = Vec::new();
         let mut energy: Option<TaskEnergy> = None;
-        for task in &planned.leaves {
-            let leaf = self.leaf(planned, task.as_ref())?;
+        for (task, leaf) in leaves {
+            let leaf = self.checked(planned, task.as_ref(), leaf)?;
             samples.extend(leaf.samples);
             energy = match (energy, leaf.energy) {
                 (Some(sum), Some(leaf)) => Some(sum.and(&leaf)),
@@ -590,7 +595,7 @@ impl Worker<'_> {
         Ok(FinishedTask { record, samples, energy })
     }
 
-    fn leaf(&mut self, planned: &PlannedTask, task: &dyn Task) -> anyhow::Result<FinishedTask> {
+    fn leaf(&mut self, planned: &PlannedTask, task: &dyn Task) -> anyhow::Result<AskedLeaf> {
         self.control.check()?;
         let name = &task.spec().name;
         self.leaf_number += 1;
@@ -598,30 +603,45 @@ impl Worker<'_> {
             RunLine::Task { task: name.clone(), number: self.leaf_number, of: self.leaves }.print();
         }
         if let Some(published) = self.published(planned, name) {
-            return Ok(published);
+            return Ok(AskedLeaf { finished: published, checks: None });
         }
         self.is_changed = true;
         let done = self.unfinished.join(done_name(name));
         if self.options.resume
             && let Some(finished) = self.finished_before(&done)?
         {
-            return Ok(finished);
+            return Ok(AskedLeaf { finished, checks: None });
         }
         let began = Instant::now();
         // Answers of an interrupted command were paid for there.
         let is_whole = !self.unfinished.join(journal_name(name)).exists();
         let reading = self.control.energy.filter(|_| is_whole).map(|watch| (watch, watch.meter.read()));
-        let finished = match self.try_leaf(planned, task) {
-            Ok(mut finished) => {
+        match self.try_leaf(planned, task) {
+            Ok((mut finished, checks)) => {
                 finished.record.duration_s = began.elapsed().as_secs_f64();
                 finished.energy = reading.map(|(watch, before)| watch.task(&before, task.spec(), &finished.record));
-                finished
+                Ok(AskedLeaf { finished, checks: Some(checks) })
             }
-            Err(RunError::Stopped(reason)) => return Err(reason),
-            Err(RunError::Task(reason)) => without_score(planned, task, TaskStatus::Failed, &format!("{reason:#}")),
-            Err(RunError::Invalid(reason)) => without_score(planned, task, TaskStatus::Invalid, &reason),
-        };
-        write_atomically(&done, &serde_json::to_vec(&finished)?)?;
+            Err(error) => {
+                let finished = failed(planned, task, error)?;
+                write_atomically(&done, &serde_json::to_vec(&finished)?)?;
+                Ok(AskedLeaf { finished, checks: None })
+            }
+        }
+    }
+
+    /// Computes a part of a leaf's requests again, and keeps its record with what came of it.
+    fn checked(&mut self, planned: &PlannedTask, task: &dyn Task, leaf: AskedLeaf) -> anyhow::Result<FinishedTask> {
+        let AskedLeaf { mut finished, checks: Some(checks) } = leaf else { return Ok(leaf.finished) };
+        match leaf::self_check(&checks, self.model, self.control) {
+            Ok(check) => {
+                finished.record.self_check = check;
+                let bound = self_check_bound(&self.model.description().dtype, self.is_quantized, task.spec().output);
+                gate_self_check(&mut finished.record, bound);
+            }
+            Err(error) => finished = failed(planned, task, error)?,
+        }
+        write_atomically(&self.unfinished.join(done_name(&task.spec().name)), &serde_json::to_vec(&finished)?)?;
         Ok(finished)
     }
 
@@ -651,7 +671,7 @@ impl Worker<'_> {
         (is_ok && finished.samples.iter().all(|file| is_intact(self.folder, file))).then_some(finished)
     }
 
-    fn try_leaf(&mut self, planned: &PlannedTask, task: &dyn Task) -> Result<FinishedTask, RunError> {
+    fn try_leaf(&mut self, planned: &PlannedTask, task: &dyn Task) -> Result<(FinishedTask, Vec<leaf::Check>), RunError> {
         let earlier = self.extended.answers(planned.name(), &task_identity(planned, self.source), &task.spec().name);
         let context = LeafContext {
             options: self.options,
@@ -672,7 +692,7 @@ impl Worker<'_> {
         self.complete(task, &mut record, &answered);
         let lines = leaf::sample_lines(task, &answered, &scores, &executed);
         let samples = vec![write_samples(self.folder, &task.spec().name, lines).map_err(RunError::Stopped)?];
-        Ok(FinishedTask { record, samples, energy: None })
+        Ok((FinishedTask { record, samples, energy: None }, answered.checks))
     }
 
     /// Scores of all documents, and what their programs did where the task has any.
@@ -722,13 +742,27 @@ impl Worker<'_> {
         record.tokens_nominal = answered.usage.tokens_nominal;
         record.tokens_computed = answered.usage.tokens_computed;
         record.tokens_recomputed = answered.usage.tokens_recomputed;
-        record.self_check = answered.self_check;
         record.warnings.extend(truncation_warning(record.truncated, requests as u64));
         if task.spec().output == OutputKind::MultipleChoice {
             record.warnings.extend(constant_answer_warning(&chosen(&answered.responses)));
         }
         record.warnings.extend(constant_text_warning(&first_texts(&answered.responses)));
-        gate_self_check(record, self_check_bound(&self.model.description().dtype, self.is_quantized, task.spec().output));
+    }
+}
+
+/// A leaf after its documents were asked.
+struct AskedLeaf {
+    finished: FinishedTask,
+    /// What is to be computed again; none: its record is complete.
+    checks: Option<Vec<leaf::Check>>,
+}
+
+/// The record of a leaf that has no score, or the reason why the run must stop.
+fn failed(planned: &PlannedTask, task: &dyn Task, error: RunError) -> anyhow::Result<FinishedTask> {
+    match error {
+        RunError::Stopped(reason) => Err(reason),
+        RunError::Task(reason) => Ok(without_score(planned, task, TaskStatus::Failed, &format!("{reason:#}"))),
+        RunError::Invalid(reason) => Ok(without_score(planned, task, TaskStatus::Invalid, &reason)),
     }
 }
 

@@ -1,40 +1,32 @@
 //! A decoder as data: what distinguishes one architecture from another, and the weights.
 
-use super::kernels::{self, Activation, Input, Output, Threads, matmul};
-use super::weights::Matrix;
+use super::kernels::{self, Activation};
+use super::product::Packed;
+use super::weights::{Matrix, Table};
 
 /// A linear map y = W x + b.
 pub(super) struct Linear {
-    /// Weights, outputs × inputs; `is_transposed` says that they are stored inputs × outputs.
-    pub(super) weight: Matrix,
-    pub(super) is_transposed: bool,
-    pub(super) bias: Option<Vec<f32>>,
+    weight: Packed,
+    bias: Option<Vec<f32>>,
 }
 
 impl Linear {
+    /// Packs weights outputs × inputs, or inputs × outputs where `is_transposed` says so.
+    pub(super) fn new(weight: &Matrix, is_transposed: bool, bias: Option<Vec<f32>>) -> Self {
+        Self { weight: Packed::new(weight, is_transposed), bias }
+    }
+
     pub(super) fn inputs(&self) -> usize {
-        if self.is_transposed { self.weight.rows } else { self.weight.columns }
+        self.weight.inputs
     }
 
     pub(super) fn outputs(&self) -> usize {
-        if self.is_transposed { self.weight.columns } else { self.weight.rows }
+        self.weight.outputs
     }
 
     /// Applies the map to `rows` rows: `out` is rows × outputs.
     pub(super) fn apply(&self, input: &[f32], rows: usize, out: &mut [f32]) {
-        let (inputs, outputs) = (self.inputs(), self.outputs());
-        let weight = self.weight.values();
-        let stride = self.weight.stride;
-        let factor = if self.is_transposed { Input::rows(weight, stride) } else { Input::transposed(weight, stride) };
-        let shape = (rows, inputs, outputs);
-        matmul(Output { data: &mut *out, stride: outputs }, Input::rows(input, inputs), factor, shape, false, Threads::All);
-        if let Some(bias) = &self.bias {
-            kernels::each_row(&mut out[..rows * outputs], outputs, |_, row| {
-                for (value, bias) in row.iter_mut().zip(bias) {
-                    *value += bias;
-                }
-            });
-        }
+        self.weight.apply(input, rows, self.bias.as_deref(), out);
     }
 }
 
@@ -163,7 +155,7 @@ pub(super) struct Decoder {
     pub(super) heads: usize,
     pub(super) key_value_heads: usize,
     pub(super) head_width: usize,
-    pub(super) embedding: Matrix,
+    pub(super) embedding: Table,
     pub(super) embedding_scale: f32,
     pub(super) positions: Option<Positions>,
     /// From the embedding's width to the layers'.

@@ -6,7 +6,7 @@ use super::decoder::{Attention, Decoder, FeedForward, Layer, Linear, Norm, NormK
 use super::fields::Fields;
 use super::kernels::Activation;
 use super::rope::{Rope, Scaling, yarn_magnitude};
-use super::weights::{Matrix, Tensors};
+use super::weights::{Matrix, Table, Tensors};
 use crate::engine::EngineError;
 use crate::engine::files::read_object;
 use serde_json::{Map, Value, json};
@@ -64,6 +64,12 @@ pub(super) fn load(dir: &Path) -> Loaded<Decoder> {
     fields.finish()?;
     reader.tensors.finish(family.harmless)?;
     Ok(decoder)
+}
+
+/// Whether the native engine has a table for the architecture of a configuration.
+pub(super) fn knows(config: &Map<String, Value>) -> bool {
+    let class = config.get("architectures").and_then(|classes| classes.get(0)).and_then(Value::as_str);
+    FAMILIES.iter().any(|family| Some(family.class) == class)
 }
 
 /// What a table reads from.
@@ -124,6 +130,11 @@ impl Reader<'_> {
         self.tensors.matrix(&name, rows, columns)
     }
 
+    /// A matrix whose rows are looked up one by one.
+    fn table(&self, name: &str) -> Loaded<Table> {
+        self.tensors.table(&self.name(name))
+    }
+
     fn vector(&mut self, name: &str, length: usize) -> Loaded<Vec<f32>> {
         let name = self.name(name);
         self.tensors.vector(&name, length)
@@ -132,13 +143,13 @@ impl Reader<'_> {
     fn linear(&mut self, name: &str, inputs: usize, outputs: usize, has_bias: bool) -> Loaded<Linear> {
         let weight = self.matrix(&format!("{name}.weight"), outputs, inputs)?;
         let bias = if has_bias { Some(self.vector(&format!("{name}.bias"), outputs)?) } else { None };
-        Ok(Linear { weight, is_transposed: false, bias })
+        Ok(Linear::new(&weight, false, bias))
     }
 
     /// GPT-2's linear maps are stored inputs × outputs.
     fn transposed(&mut self, name: &str, inputs: usize, outputs: usize) -> Loaded<Linear> {
         let weight = self.matrix(&format!("{name}.weight"), inputs, outputs)?;
-        Ok(Linear { weight, is_transposed: true, bias: Some(self.vector(&format!("{name}.bias"), outputs)?) })
+        Ok(Linear::new(&weight, true, Some(self.vector(&format!("{name}.bias"), outputs)?)))
     }
 
     /// A normalisation whose parameters have `length` elements, over groups of `group`.
@@ -212,7 +223,7 @@ impl Reader<'_> {
             self.tensors.matrix(&weight, rows, columns)?
         };
         let bias = if has_bias { Some(self.tensors.vector(&format!("{name}.bias"), rows)?) } else { None };
-        Ok(Linear { weight: matrix, is_transposed: false, bias })
+        Ok(Linear::new(&matrix, false, bias))
     }
 
     /// Window of each layer by `layer_types`, or by the class's own rule where the list is missing.
@@ -479,7 +490,7 @@ impl LlamaStyle {
             heads: shape.heads,
             key_value_heads: shape.key_value_heads,
             head_width: shape.head_width,
-            embedding,
+            embedding: reader.table("embed_tokens.weight")?,
             embedding_scale: self.embedding_scale,
             positions: None,
             project_in: None,
@@ -502,7 +513,7 @@ impl LlamaStyle {
         let has_bias = self.query_key_value_bias;
         let (query, key, value) = if self.is_fused {
             let all = reader.matrix(&at("self_attn.qkv_proj.weight"), queries + 2 * keys, hidden)?;
-            let part = |from: usize, count: usize| Linear { weight: all.rows(from..from + count), is_transposed: false, bias: None };
+            let part = |from: usize, count: usize| Linear::new(&all.rows(from..from + count), false, None);
             (part(0, queries), part(queries, keys), part(queries + keys, keys))
         } else {
             (
@@ -515,7 +526,7 @@ impl LlamaStyle {
         let (query_norm, key_norm) = self.query_key_norms(reader, shape, index)?;
         let feed_forward = if self.is_fused {
             let both = reader.matrix(&at("mlp.gate_up_proj.weight"), 2 * shape.inner, hidden)?;
-            let half = |from: usize| Linear { weight: both.rows(from..from + shape.inner), is_transposed: false, bias: None };
+            let half = |from: usize| Linear::new(&both.rows(from..from + shape.inner), false, None);
             let down = reader.linear(&at("mlp.down_proj"), shape.inner, hidden, false)?;
             FeedForward { gate: Some(half(0)), up: half(shape.inner), down, activation: self.activation }
         } else {
@@ -835,7 +846,7 @@ fn stablelm(reader: &mut Reader<'_>) -> Loaded<Decoder> {
 /// The parts of an architecture that does not descend from Llama.
 struct Parts {
     shape: Shape,
-    embedding: Matrix,
+    embedding: Table,
     layers: Vec<Layer>,
     final_norm: Option<Norm>,
     head: Linear,
@@ -919,6 +930,7 @@ fn phi(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let layers = (0..shape.layers).map(|index| layer(reader, index)).collect::<Loaded<Vec<Layer>>>()?;
     let final_norm = Some(reader.norm("final_layernorm", hidden, norm)?);
     let head = reader.head("lm_head", &embedding, is_tied, true)?;
+    let embedding = reader.table("embed_tokens.weight")?;
     Ok(Parts { shape, embedding, layers, final_norm, head }.decoder(vec![rope], None))
 }
 
@@ -943,11 +955,12 @@ fn gpt_neox(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let layer = |reader: &mut Reader<'_>, index: usize| -> Loaded<Layer> {
         let at = |part: &str| format!("layers.{index}.{part}");
         // Query, key and value of each head stand together.
-        let fused = reader.linear(&at("attention.query_key_value"), hidden, 3 * hidden, has_bias)?;
+        let fused = reader.matrix(&at("attention.query_key_value.weight"), 3 * hidden, hidden)?;
+        let biases = if has_bias { Some(reader.vector(&at("attention.query_key_value.bias"), 3 * hidden)?) } else { None };
         let part = |which: usize| {
             let rows = || (0..shape.heads).flat_map(move |head| (0..width).map(move |place| (3 * head + which) * width + place));
-            let bias = fused.bias.as_ref().map(|bias| rows().map(|row| bias[row]).collect());
-            Linear { weight: fused.weight.gathered(rows()), is_transposed: false, bias }
+            let bias = biases.as_ref().map(|bias| rows().map(|row| bias[row]).collect());
+            Linear::new(&fused.gathered(rows()), false, bias)
         };
         let out = reader.linear(&at("attention.dense"), hidden, hidden, has_bias)?;
         let mut attention = plain_attention(part(0), part(1), part(2), out, root_scale(&shape));
@@ -969,6 +982,7 @@ fn gpt_neox(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let final_norm = Some(reader.norm("final_layer_norm", hidden, norm)?);
     let head_name = if reader.tensors.has("embed_out.weight") { "embed_out" } else { "lm_head" };
     let head = reader.head(head_name, &embedding, is_tied, false)?;
+    let embedding = reader.table("embed_in.weight")?;
     Ok(Parts { shape, embedding, layers, final_norm, head }.decoder(vec![rope], None))
 }
 
@@ -1001,11 +1015,12 @@ fn gpt2(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let table = reader.matrix("wpe.weight", longest, hidden)?;
     let layer = |reader: &mut Reader<'_>, index: usize| -> Loaded<Layer> {
         let at = |part: &str| format!("h.{index}.{part}");
-        let fused = reader.transposed(&at("attn.c_attn"), hidden, 3 * hidden)?;
+        let fused = reader.matrix(&at("attn.c_attn.weight"), hidden, 3 * hidden)?;
+        let biases = reader.vector(&at("attn.c_attn.bias"), 3 * hidden)?;
         let part = |which: usize| {
             let columns = which * hidden..(which + 1) * hidden;
-            let bias = fused.bias.as_ref().map(|bias| bias[columns.clone()].to_vec());
-            Linear { weight: fused.weight.columns(columns), is_transposed: true, bias }
+            let bias = biases[columns.clone()].to_vec();
+            Linear::new(&fused.columns(columns), true, Some(bias))
         };
         let mut scale = if is_scaled { root_scale(&shape) } else { 1.0 };
         if by_layer {
@@ -1028,6 +1043,7 @@ fn gpt2(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let layers = (0..shape.layers).map(|index| layer(reader, index)).collect::<Loaded<Vec<Layer>>>()?;
     let final_norm = Some(reader.norm("ln_f", hidden, norm)?);
     let head = reader.head("lm_head", &embedding, is_tied, false)?;
+    let embedding = reader.table("wte.weight")?;
     Ok(Parts { shape, embedding, layers, final_norm, head }.decoder(Vec::new(), Some(Positions { table, offset: 0 })))
 }
 
@@ -1109,6 +1125,7 @@ fn gpt_neo(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let layers = (0..shape.layers).map(|index| layer(reader, index)).collect::<Loaded<Vec<Layer>>>()?;
     let final_norm = Some(reader.norm("ln_f", hidden, norm)?);
     let head = reader.head("lm_head", &embedding, is_tied, false)?;
+    let embedding = reader.table("wte.weight")?;
     Ok(Parts { shape, embedding, layers, final_norm, head }.decoder(Vec::new(), Some(Positions { table, offset: 0 })))
 }
 
@@ -1174,6 +1191,7 @@ fn opt(reader: &mut Reader<'_>) -> Loaded<Decoder> {
         )
     };
     let head = reader.head("lm_head", &embedding, is_tied, false)?;
+    let embedding = reader.table("decoder.embed_tokens.weight")?;
     let decoder = Parts { shape, embedding, layers, final_norm, head }.decoder(Vec::new(), Some(Positions { table, offset: 2 }));
     Ok(Decoder { project_in, project_out, ..decoder })
 }

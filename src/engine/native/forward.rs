@@ -5,7 +5,7 @@
 //! A piece's columns are the positions of its keys, so that each row's scores stand in the order of its own path.
 
 use super::decoder::{Attention, Decoder, FeedForward, Layer, Norms, Residual};
-use super::kernels::{self, Input, Output, Threads, matmul};
+use super::kernels::{self, Input, Output, matmul};
 use crate::engine::TokenId;
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -165,7 +165,7 @@ impl Decoder {
         let width = self.embedding.columns;
         let embed = |row: &mut [f32], token: TokenId| {
             // Tokens were checked against the embedding before they came here.
-            row.copy_from_slice(self.embedding.row(token as usize));
+            self.embedding.look_up(token as usize, row);
             if self.embedding_scale != 1.0 {
                 kernels::scale(row, self.embedding_scale);
             }
@@ -315,7 +315,7 @@ impl Decoder {
                 let target = &mut scores[part.rows.start * group * columns + part.position..];
                 let factor = Input::transposed(&keys[start + part.slot * width..], width);
                 let source = Input::rows(&queries[part.rows.start * group * width..], width);
-                matmul(Output { data: target, stride: columns }, source, factor, product, false, Threads::One);
+                matmul(Output { data: target, stride: columns }, source, factor, product, false);
             }
             for (index, row) in scores.chunks_exact_mut(columns).enumerate() {
                 let position = positions[index / group];
@@ -331,7 +331,7 @@ impl Decoder {
                 let target = &mut sums[part.rows.start * group * width..];
                 let factor = Input::rows(&values[start + part.slot * width..], width);
                 let source = Input::rows(&scores[part.rows.start * group * columns + part.position..], columns);
-                matmul(Output { data: target, stride: width }, source, factor, product, true, Threads::One);
+                matmul(Output { data: target, stride: width }, source, factor, product, true);
             }
             for (target, source) in out.chunks_exact_mut(row_width).zip(sums.chunks_exact(group * width)) {
                 target[head * group * width..][..group * width].copy_from_slice(source);

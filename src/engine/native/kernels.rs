@@ -36,20 +36,11 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Where a matrix product runs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Threads {
-    /// On the calling thread.
-    One,
-    /// On all threads of the pool.
-    All,
-}
-
-/// out (m × n) = left (m × k) · right (k × n), added to what is there where `add` is set.
+/// out (m × n) = left (m × k) · right (k × n), added to what is there where `add` is set; on the calling thread.
 ///
 /// # Panics
 /// Where a matrix is smaller than the product says: that would be a slip of this program, not of its input.
-pub(super) fn matmul(out: Output<'_>, left: Input<'_>, right: Input<'_>, (m, k, n): (usize, usize, usize), add: bool, threads: Threads) {
+pub(super) fn matmul(out: Output<'_>, left: Input<'_>, right: Input<'_>, (m, k, n): (usize, usize, usize), add: bool) {
     if m == 0 || n == 0 {
         return;
     }
@@ -58,10 +49,6 @@ pub(super) fn matmul(out: Output<'_>, left: Input<'_>, right: Input<'_>, (m, k, 
         k > 0 && left.data.len() >= left.reaches(m, k) && right.data.len() >= right.reaches(k, n),
         "a factor is smaller than the product says"
     );
-    let parallelism = match threads {
-        Threads::One => gemm::Parallelism::None,
-        Threads::All => gemm::Parallelism::Rayon(0),
-    };
     #[expect(clippy::cast_possible_wrap, reason = "slices are shorter than isize::MAX")]
     let signed = |stride: usize| stride as isize;
     #[expect(unsafe_code, reason = "the matrix product takes pointers")]
@@ -87,7 +74,7 @@ pub(super) fn matmul(out: Output<'_>, left: Input<'_>, right: Input<'_>, (m, k, 
             false,
             false,
             false,
-            parallelism,
+            gemm::Parallelism::None,
         );
     }
 }
@@ -397,7 +384,7 @@ mod tests {
         let b: Vec<f32> = (0..8).map(|value| value as f32).collect();
         let mut out = vec![1f32; 10];
         // 2 × 3 out of rows of 6, times the transpose of 2 × 3 out of rows of 4.
-        matmul(Output { data: &mut out, stride: 5 }, Input::rows(&a, 6), Input::transposed(&b, 4), (2, 3, 2), true, Threads::One);
+        matmul(Output { data: &mut out, stride: 5 }, Input::rows(&a, 6), Input::transposed(&b, 4), (2, 3, 2), true);
         assert_eq!(out[..2], [1.0 + 5.0, 1.0 + 17.0]);
         assert_eq!(out[5..7], [1.0 + 23.0, 1.0 + 107.0]);
     }

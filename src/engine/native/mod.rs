@@ -14,6 +14,7 @@ mod forest;
 mod forward;
 mod generation;
 mod kernels;
+mod product;
 mod rope;
 #[cfg(test)]
 mod tests;
@@ -78,6 +79,11 @@ impl NativeModel {
                 options.dtype
             )));
         }
+        if source.weights != WeightForm::Safetensors {
+            return Err(EngineError::Load(
+                "the native engine reads safetensors weights as they are; choose --engine mistralrs for GGUF files and quantized levels".to_owned(),
+            ));
+        }
         let tokenizer = ModelTokenizer::load(source.dir)?;
         let mut decoder = families::load(source.dir)?;
         if let Some(longest) = decoder.longest
@@ -93,6 +99,12 @@ impl NativeModel {
         let per_row = decoder.bytes_per_row() + decoder.bytes_per_place();
         let rows = (BATCH_BYTES / per_row).clamp(LEAST_ROWS, MOST_ROWS);
         Ok(Self { tokenizer: Arc::new(tokenizer), decoder, work: Workspace::default(), logits: Vec::new(), rows })
+    }
+
+    /// Whether the architecture of a configuration has a table here.
+    #[cfg_attr(not(feature = "engine"), expect(dead_code, reason = "without mistral.rs there is no choice"))]
+    pub(super) fn knows(config: &serde_json::Map<String, serde_json::Value>) -> bool {
+        families::knows(config)
     }
 
     /// Refuses tokens that the embedding or the head does not have.

@@ -6,7 +6,7 @@
 use crate::engine::EngineError;
 use crate::engine::files::{at, read_object, weight_files};
 use half::{bf16, f16};
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions};
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ const CHUNK: usize = 1 << 16;
 #[derive(Clone)]
 enum Storage {
     /// In the file.
-    Mapped { map: Arc<Mmap>, bytes: Range<usize> },
+    Mapped(Arc<Mmap>),
     /// In memory of our own.
     Owned(Arc<Vec<f32>>),
 }
@@ -49,7 +49,7 @@ impl Matrix {
     pub(super) fn values(&self) -> &[f32] {
         let all = match &self.storage {
             // Whether the bytes are aligned was checked when they were mapped.
-            Storage::Mapped { map, bytes } => bytemuck::try_cast_slice(&map[bytes.clone()]).unwrap_or_default(),
+            Storage::Mapped(map) => bytemuck::try_cast_slice(map).unwrap_or_default(),
             Storage::Owned(values) => values,
         };
         &all[self.offset..]
@@ -98,7 +98,45 @@ struct Entry {
 
 struct File {
     path: PathBuf,
-    map: Arc<Mmap>,
+    handle: std::fs::File,
+}
+
+impl File {
+    fn map(&self, bytes: &Range<usize>) -> Result<Mmap, EngineError> {
+        let mut options = MmapOptions::new();
+        options.offset(bytes.start as u64).len(bytes.len());
+        #[expect(unsafe_code, reason = "the system maps the file; nothing else can")]
+        // SAFETY: the map is only read. Files of the hub's cache are written once under another name and never changed in place; should
+        // somebody cut a file short under a running evaluation, the system ends the program, and no number is made up.
+        unsafe { options.map(&self.handle) }.map_err(|error| at(&self.path, &error))
+    }
+}
+
+/// A matrix whose rows are looked up one by one: it stays in the file.
+pub(super) struct Table {
+    map: Mmap,
+    dtype: Dtype,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
+
+impl Table {
+    /// Reads one row.
+    pub(super) fn look_up(&self, index: usize, row: &mut [f32]) {
+        match self.dtype {
+            Dtype::F32 => read_row(&self.map, index, row, f32::from_le_bytes),
+            Dtype::BF16 => read_row(&self.map, index, row, |two| bf16::from_le_bytes(two).to_f32()),
+            // Other formats were refused when the matrix was checked.
+            _ => read_row(&self.map, index, row, |two| f16::from_le_bytes(two).to_f32()),
+        }
+    }
+}
+
+fn read_row<const WIDTH: usize>(bytes: &[u8], index: usize, row: &mut [f32], widen: impl Fn([u8; WIDTH]) -> f32) {
+    let bytes = &bytes[index * row.len() * WIDTH..][..row.len() * WIDTH];
+    for (value, bytes) in row.iter_mut().zip(bytes.as_chunks::<WIDTH>().0) {
+        *value = widen(*bytes);
+    }
 }
 
 /// All tensors of a model.
@@ -132,11 +170,10 @@ impl Tensors {
     }
 
     fn add(&mut self, path: &Path) -> Result<(), EngineError> {
-        let file = std::fs::File::open(path).map_err(|error| at(path, &error))?;
-        #[expect(unsafe_code, reason = "the system maps the file; nothing else can")]
-        // SAFETY: the map is only read. Files of the hub's cache are written once under another name and never changed in place; should
-        // somebody cut a file short under a running evaluation, the system ends the program, and no number is made up.
-        let map = unsafe { Mmap::map(&file) }.map_err(|error| at(path, &error))?;
+        let handle = std::fs::File::open(path).map_err(|error| at(path, &error))?;
+        let length = handle.metadata().map_err(|error| at(path, &error))?.len();
+        let file = File { path: path.to_owned(), handle };
+        let map = file.map(&(0..usize::try_from(length).unwrap_or(usize::MAX)))?;
         let (header, metadata) =
             SafeTensors::read_metadata(&map).map_err(|error| at(path, &format!("no safetensors file, or a part of one: {error}")))?;
         let begin = 8 + header;
@@ -151,7 +188,7 @@ impl Tensors {
                 return Err(at(path, &format!("the tensor `{name}` is in another weight file, too")));
             }
         }
-        self.files.push(File { path: path.to_owned(), map: Arc::new(map) });
+        self.files.push(file);
         Ok(())
     }
 
@@ -187,6 +224,16 @@ impl Tensors {
         Ok(values)
     }
 
+    /// The rows of a matrix that was checked before.
+    ///
+    /// # Errors
+    /// A tensor that is missing, or a file that cannot be mapped.
+    pub(super) fn table(&self, name: &str) -> Result<Table, EngineError> {
+        let entry = self.entries.get(name).ok_or_else(|| at(&self.dir, &format!("the tensor `{name}` is missing from the weights")))?;
+        let map = self.files[entry.file].map(&entry.bytes)?;
+        Ok(Table { map, dtype: entry.dtype, rows: entry.shape[0], columns: entry.shape[1] })
+    }
+
     fn storage(&mut self, name: &str, shape: &[usize]) -> Result<Storage, EngineError> {
         let entry = self.entries.get(name).ok_or_else(|| at(&self.dir, &format!("the tensor `{name}` is missing from the weights")))?;
         let file = &self.files[entry.file];
@@ -197,16 +244,15 @@ impl Tensors {
             ));
         }
         self.used.insert(name.to_owned());
-        let bytes = &file.map[entry.bytes.clone()];
+        let map = file.map(&entry.bytes)?;
+        let bytes: &[u8] = &map;
         let elements: usize = shape.iter().product();
         let width = if entry.dtype == Dtype::F32 { 4 } else { 2 };
         if bytes.len() != elements * width && matches!(entry.dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16) {
             return Err(at(&file.path, &format!("the tensor `{name}` has {} bytes for {elements} numbers", bytes.len())));
         }
         match entry.dtype {
-            Dtype::F32 if bytemuck::try_cast_slice::<u8, f32>(bytes).is_ok() => {
-                Ok(Storage::Mapped { map: Arc::clone(&file.map), bytes: entry.bytes.clone() })
-            }
+            Dtype::F32 if bytemuck::try_cast_slice::<u8, f32>(bytes).is_ok() => Ok(Storage::Mapped(Arc::new(map))),
             Dtype::F32 => Ok(widened(bytes, |four: [u8; 4]| f32::from_le_bytes(four))),
             Dtype::BF16 => Ok(widened(bytes, |two: [u8; 2]| bf16::from_le_bytes(two).to_f32())),
             Dtype::F16 => Ok(widened(bytes, |two: [u8; 2]| f16::from_le_bytes(two).to_f32())),
