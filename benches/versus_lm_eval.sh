@@ -10,6 +10,7 @@
 #   TASKS        lines "task:shots:limit" (default below); shots "default" leaves the task's own
 #   THREADS      threads on both sides (default: all cores)
 #   BINARY       the program (default: cargo builds it)
+#   ENGINE       our engine: auto, native, mistralrs (default auto)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 model=${1:-slm-benchmark/shape-135m}
@@ -67,7 +68,7 @@ ours() { # task shots limit
   [ "$2" = default ] || shots=(--num-fewshot "$2")
   rm -rf "$work/run"
   /usr/bin/env time -f '%M' -o "$work/peak" "$BINARY" run --submission-file "$work/submission.yml" --output-dir "$work/run" \
-    --tasks "$1" --limit "$3" "${shots[@]}" --device cpu --dtype f32 >"$work/ours.log" 2>&1 || [ $? -eq 4 ] || { cat "$work/ours.log" >&2; return 1; }
+    --tasks "$1" --limit "$3" "${shots[@]}" --device cpu --dtype f32 --engine "${ENGINE:-auto}" >"$work/ours.log" 2>&1 || [ $? -eq 4 ] || { cat "$work/ours.log" >&2; return 1; }
   "$python" - "$work/run" "$work/peak" "$1" <<'PY'
 import glob, json, sys
 run = json.load(open(glob.glob(sys.argv[1] + "/*/*/run.json")[0]))

@@ -1,4 +1,4 @@
-//! Which architectures the engine loads, known without the engine: a submission is checked on hosts that have none.
+//! Which architectures the engines load, known without an engine: a submission is checked on hosts that have none.
 
 use serde_json::Value;
 
@@ -11,10 +11,11 @@ pub struct Architecture {
     pub model_type: &'static str,
 }
 
-/// Every architecture that mistral.rs 0.8.1's text loader takes from safetensors and that keeps a plain key-value cache.
+/// Every architecture that one of the engines loads: first those of the native engine, then those of mistral.rs alone.
 ///
-/// The hybrid ones (Granite hybrid, Qwen 3 Next) are left out: their recurrent state cannot be rewound. All but the first eight have no
-/// model in the range of the leaderboard that was compared with `PyTorch`.
+/// mistral.rs 0.8.1's text loader takes the first nine and the last seven from safetensors with a plain key-value cache. Its hybrid ones
+/// (Granite hybrid, Qwen 3 Next) are left out: their recurrent state cannot be rewound. The last seven have no model in the range of the
+/// leaderboard that was compared with `PyTorch`.
 pub const SUPPORTED: &[Architecture] = &[
     Architecture { class: "LlamaForCausalLM", model_type: "llama" },
     Architecture { class: "MistralForCausalLM", model_type: "mistral" },
@@ -25,6 +26,14 @@ pub const SUPPORTED: &[Architecture] = &[
     Architecture { class: "SmolLM3ForCausalLM", model_type: "smollm3" },
     Architecture { class: "GemmaForCausalLM", model_type: "gemma" },
     Architecture { class: "PhiForCausalLM", model_type: "phi" },
+    Architecture { class: "Gemma3ForCausalLM", model_type: "gemma3_text" },
+    Architecture { class: "GraniteForCausalLM", model_type: "granite" },
+    Architecture { class: "Olmo2ForCausalLM", model_type: "olmo2" },
+    Architecture { class: "StableLmForCausalLM", model_type: "stablelm" },
+    Architecture { class: "GPTNeoXForCausalLM", model_type: "gpt_neox" },
+    Architecture { class: "GPT2LMHeadModel", model_type: "gpt2" },
+    Architecture { class: "GPTNeoForCausalLM", model_type: "gpt_neo" },
+    Architecture { class: "OPTForCausalLM", model_type: "opt" },
     Architecture { class: "Starcoder2ForCausalLM", model_type: "starcoder2" },
     Architecture { class: "Glm4ForCausalLM", model_type: "glm4" },
     Architecture { class: "MixtralForCausalLM", model_type: "mixtral" },
@@ -54,6 +63,22 @@ pub fn check(config: &Value) -> Result<Architecture, String> {
     Err(format!("the engine cannot load {named}; it loads {}", list()))
 }
 
+/// Whether mistral.rs loads an architecture.
+#[must_use]
+pub fn is_of_mistralrs(class: &str) -> bool {
+    const NATIVE_ONLY: [&str; 8] = [
+        "Gemma3ForCausalLM",
+        "GraniteForCausalLM",
+        "Olmo2ForCausalLM",
+        "StableLmForCausalLM",
+        "GPTNeoXForCausalLM",
+        "GPT2LMHeadModel",
+        "GPTNeoForCausalLM",
+        "OPTForCausalLM",
+    ];
+    SUPPORTED.iter().any(|known| known.class == class) && !NATIVE_ONLY.contains(&class)
+}
+
 /// The class names, separated by commas, for messages.
 #[must_use]
 pub fn list() -> String {
@@ -68,8 +93,8 @@ mod tests {
     #[test]
     fn a_known_class_is_accepted_and_an_unknown_one_names_the_choices() {
         assert_eq!(check(&json!({"architectures": ["LlamaForCausalLM"]})).map(|known| known.model_type), Ok("llama"));
-        let refusal = check(&json!({"architectures": ["OPTForCausalLM"], "model_type": "opt"})).unwrap_err();
-        assert!(refusal.contains("`OPTForCausalLM`") && refusal.contains("Qwen2ForCausalLM"), "{refusal}");
+        let refusal = check(&json!({"architectures": ["MambaForCausalLM"], "model_type": "mamba"})).unwrap_err();
+        assert!(refusal.contains("`MambaForCausalLM`") && refusal.contains("GPTNeoXForCausalLM"), "{refusal}");
         assert!(check(&json!({"model_type": "llama"})).is_err());
     }
 }

@@ -43,7 +43,14 @@ impl Staged {
         let dir = dir.canonicalize().map_err(|error| EngineError::Load(format!("{}: {error}", dir.display())))?;
         let config_path = dir.join("config.json");
         let config = read_object(&config_path)?;
-        super::architectures::check(&Value::Object(config.clone())).map_err(EngineError::Load)?;
+        let known = super::architectures::check(&Value::Object(config.clone())).map_err(EngineError::Load)?;
+        if !super::architectures::is_of_mistralrs(known.class) {
+            return Err(EngineError::Load(format!(
+                "{}: mistral.rs cannot load the architecture `{}`; the native engine does (--engine native)",
+                config_path.display(),
+                known.class
+            )));
+        }
         let sliding_window = sliding_window(&config);
         let vocabulary = config.get("vocab_size").and_then(Value::as_u64).and_then(|size| usize::try_from(size).ok());
         let weights_note = match weights {

@@ -368,7 +368,7 @@ fn fixtures() -> Vec<Fixture> {
         in_world(world_with(|facts| facts.config = None), Error, C::ConfigurationMissing, repo),
         in_world(world_with(|facts| facts.files.retain(|file| file.path != "tokenizer.json")), Error, C::ConfigurationMissing, repo),
         in_world(
-            world_with(|facts| facts.config.as_mut().unwrap()["architectures"] = serde_json::json!(["OPTForCausalLM"])),
+            world_with(|facts| facts.config.as_mut().unwrap()["architectures"] = serde_json::json!(["MambaForCausalLM"])),
             Error,
             C::ArchitectureNotLoadable,
             "llama",

@@ -67,9 +67,9 @@ fn a_model_that_cannot_be_loaded_names_the_file_and_the_remedy() {
     assert!(refusal(folder.path()).contains("no safetensors weights"));
 
     let folder = copy();
-    edit(&folder.path().join("config.json"), |config| config["architectures"] = json!(["GPT2LMHeadModel"]));
+    edit(&folder.path().join("config.json"), |config| config["architectures"] = json!(["MambaForCausalLM"]));
     let message = refusal(folder.path());
-    assert!(message.contains("`GPT2LMHeadModel`") && message.contains("LlamaForCausalLM"), "{message}");
+    assert!(message.contains("`MambaForCausalLM`") && message.contains("LlamaForCausalLM"), "{message}");
 
     let folder = copy();
     std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();

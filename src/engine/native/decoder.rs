@@ -53,6 +53,12 @@ pub(super) enum NormKind {
 impl Norm {
     /// Normalises one row in place.
     pub(super) fn apply(&self, row: &mut [f32]) {
+        kernels::widest(|| self.apply_here(row));
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
+    fn apply_here(&self, row: &mut [f32]) {
         let count = self.group as f32;
         for (index, group) in row.chunks_exact_mut(self.group).enumerate() {
             let mean = match self.kind {

@@ -1195,3 +1195,17 @@ fn opt(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let decoder = Parts { shape, embedding, layers, final_norm, head }.decoder(Vec::new(), Some(Positions { table, offset: 2 }));
     Ok(Decoder { project_in, project_out, ..decoder })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::FAMILIES;
+    use crate::engine::architectures::SUPPORTED;
+
+    /// A submission is checked against a list that knows no engine: it must have what the engine has.
+    #[test]
+    fn every_family_is_accepted_in_submissions() {
+        for family in FAMILIES {
+            assert!(SUPPORTED.iter().any(|known| known.class == family.class), "{}", family.class);
+        }
+    }
+}

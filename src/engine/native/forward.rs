@@ -1,21 +1,13 @@
 //! The forward pass over a batch of rows that form a forest of token prefixes.
 //!
-//! All rows go through the linear maps together, in large matrix products. In attention, rows come in blocks; the keys that the rows of a
-//! block see lie in *pieces*, runs of places in the cache which all rows of a range see, so that scores and sums are matrix products, too.
-//! A piece's columns are the positions of its keys, so that each row's scores stand in the order of its own path.
+//! All rows go through the linear maps together, in large matrix products. What a row sees of the others is told by *pieces*: runs of places in
+//! the cache that all rows of a range see.
 
+use super::attention::{self, Cache};
 use super::decoder::{Attention, Decoder, FeedForward, Layer, Norms, Residual};
-use super::kernels::{self, Input, Output, matmul};
+use super::kernels;
 use crate::engine::TokenId;
-use rayon::prelude::*;
-use std::cell::RefCell;
 use std::ops::Range;
-
-/// Scores that one block of attention holds at a time: they stay in a core's second cache.
-const SCORES: usize = 128 << 10;
-
-/// Most rows (times heads that share keys) in one block of attention.
-const BLOCK: usize = 256;
 
 /// Keys and values that a range of rows sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,44 +31,6 @@ pub(super) struct Batch {
     pub(super) slots: Vec<usize>,
     /// What they see. The pieces of a row cover its positions from 0 to its own without a gap.
     pub(super) pieces: Vec<Piece>,
-}
-
-/// Keys and values of all layers.
-pub(super) struct Cache {
-    /// For each layer keys and values: head × place × width.
-    layers: Vec<(Vec<f32>, Vec<f32>)>,
-    places: usize,
-    heads: usize,
-    width: usize,
-}
-
-impl Cache {
-    pub(super) fn new(decoder: &Decoder, places: usize) -> Self {
-        let size = places * decoder.key_width();
-        let layers = decoder.layers.iter().map(|_| (vec![0.0; size], vec![0.0; size])).collect();
-        Self { layers, places, heads: decoder.key_value_heads, width: decoder.head_width }
-    }
-
-    /// Copies keys and values of `length` places from `from` to `to`, in all layers.
-    pub(super) fn copy(&mut self, from: usize, to: usize, length: usize) {
-        let (heads, width, places) = (self.heads, self.width, self.places);
-        self.layers.par_iter_mut().for_each(|(keys, values)| {
-            for head in 0..heads {
-                let start = (head * places + from) * width;
-                for part in [&mut *keys, &mut *values] {
-                    part.copy_within(start..start + length * width, (head * places + to) * width);
-                }
-            }
-        });
-    }
-
-    fn store(part: &mut [f32], rows: &[f32], slots: &[usize], (heads, width, places): (usize, usize, usize)) {
-        part.par_chunks_exact_mut(places * width).enumerate().for_each(|(head, part)| {
-            for (row, &slot) in rows.chunks_exact(heads * width).zip(slots) {
-                part[slot * width..(slot + 1) * width].copy_from_slice(&row[head * width..(head + 1) * width]);
-            }
-        });
-    }
 }
 
 /// Buffers that passes share, so that memory is asked for once.
@@ -198,12 +152,10 @@ impl Decoder {
         let key = take(key, rows * self.key_width());
         let value = take(value, rows * self.key_width());
         self.project(&layer.attention, batch, normed, (&mut *query, &mut *key, &mut *value));
-        let (keys, values) = &mut cache.layers[index];
-        let shape = (cache.heads, cache.width, cache.places);
-        Cache::store(keys, key, &batch.slots, shape);
-        Cache::store(values, value, &batch.slots, shape);
+        let kept = &mut cache.layers[index];
+        kept.store(key, value, &batch.slots);
         let mixed = take(mixed, rows * self.query_width());
-        self.attend(&layer.attention, batch, query, (keys, values, cache.places), mixed);
+        attention::attend(self, &layer.attention, batch, query, kept, mixed);
         layer.attention.out.apply(mixed, rows, branch);
         match layer.residual {
             Residual::Serial => {
@@ -266,103 +218,6 @@ impl Decoder {
             });
         }
     }
-
-    /// Attention of all rows: for each row the values of its path, weighted by the softmax of its scores.
-    fn attend(&self, attention: &Attention, batch: &Batch, query: &[f32], cache: (&[f32], &[f32], usize), out: &mut [f32]) {
-        let width = self.query_width();
-        let longest = batch.positions.iter().max().map_or(1, |position| position + 1);
-        let group = self.heads / self.key_value_heads;
-        let rows = (SCORES / (longest * group)).min(BLOCK / group).max(1);
-        // Enough blocks for all threads.
-        let rows = rows.min(batch.tokens.len().div_ceil(2 * rayon::current_num_threads())).max(1);
-        out.par_chunks_mut(rows * width).enumerate().for_each(|(index, out)| {
-            let from = index * rows;
-            let block = from..from + out.len() / width;
-            SCRATCH.with_borrow_mut(|scratch| self.attend_block(attention, batch, query, cache, block, out, scratch));
-        });
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one product")]
-    fn attend_block(
-        &self,
-        attention: &Attention,
-        batch: &Batch,
-        query: &[f32],
-        (keys, values, places): (&[f32], &[f32], usize),
-        block: Range<usize>,
-        out: &mut [f32],
-        scratch: &mut Scratch,
-    ) {
-        let (width, row_width) = (self.head_width, self.query_width());
-        let group = self.heads / self.key_value_heads;
-        let positions = &batch.positions[block.clone()];
-        let columns = positions.iter().max().map_or(0, |position| position + 1);
-        // First position that any row of the block sees.
-        let window = attention.window.unwrap_or(usize::MAX);
-        let first = positions.iter().min().map_or(0, |position| (position + 1).saturating_sub(window));
-        let rows = block.len() * group;
-        let scores = take(&mut scratch.scores, rows * columns);
-        let queries = take(&mut scratch.queries, rows * width);
-        let sums = take(&mut scratch.sums, rows * width);
-        for head in 0..self.key_value_heads {
-            for (row, target) in block.clone().zip(queries.chunks_exact_mut(group * width)) {
-                target.copy_from_slice(&query[row * row_width + head * group * width..][..group * width]);
-            }
-            let visible = batch.pieces.iter().filter_map(|piece| Visible::of(piece, &block, positions, first));
-            let start = head * places * width;
-            for part in visible.clone() {
-                let product = (part.rows.len() * group, width, part.length);
-                let target = &mut scores[part.rows.start * group * columns + part.position..];
-                let factor = Input::transposed(&keys[start + part.slot * width..], width);
-                let source = Input::rows(&queries[part.rows.start * group * width..], width);
-                matmul(Output { data: target, stride: columns }, source, factor, product, false);
-            }
-            for (index, row) in scores.chunks_exact_mut(columns).enumerate() {
-                let position = positions[index / group];
-                let seen = (position + 1).saturating_sub(window)..position + 1;
-                if let Some(cap) = attention.soft_cap {
-                    kernels::cap(&mut row[seen.clone()], cap);
-                }
-                kernels::softmax(row, seen);
-            }
-            sums.fill(0.0);
-            for part in visible {
-                let product = (part.rows.len() * group, part.length, width);
-                let target = &mut sums[part.rows.start * group * width..];
-                let factor = Input::rows(&values[start + part.slot * width..], width);
-                let source = Input::rows(&scores[part.rows.start * group * columns + part.position..], columns);
-                matmul(Output { data: target, stride: width }, source, factor, product, true);
-            }
-            for (target, source) in out.chunks_exact_mut(row_width).zip(sums.chunks_exact(group * width)) {
-                target[head * group * width..][..group * width].copy_from_slice(source);
-            }
-        }
-    }
-}
-
-/// The part of a piece that rows of a block see.
-#[derive(Clone)]
-struct Visible {
-    slot: usize,
-    position: usize,
-    length: usize,
-    /// Rows of the block, from its first.
-    rows: Range<usize>,
-}
-
-impl Visible {
-    fn of(piece: &Piece, block: &Range<usize>, positions: &[usize], first: usize) -> Option<Self> {
-        let rows = piece.rows.start.max(block.start)..piece.rows.end.min(block.end);
-        if rows.is_empty() {
-            return None;
-        }
-        let rows = rows.start - block.start..rows.end - block.start;
-        // Keys after the last row, or before every row's window, are seen by none.
-        let last = positions[rows.clone()].iter().max().map_or(0, |position| position + 1);
-        let skipped = first.saturating_sub(piece.position).min(piece.length);
-        let end = piece.length.min(last.saturating_sub(piece.position));
-        (end > skipped).then(|| Self { slot: piece.slot + skipped, position: piece.position + skipped, length: end - skipped, rows })
-    }
 }
 
 impl FeedForward {
@@ -380,15 +235,4 @@ impl FeedForward {
         }
         self.down.apply(up, rows, out);
     }
-}
-
-#[derive(Default)]
-struct Scratch {
-    scores: Vec<f32>,
-    queries: Vec<f32>,
-    sums: Vec<f32>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }

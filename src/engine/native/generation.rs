@@ -4,8 +4,9 @@
 //! generation under way. Groups are a function of all requests of a call, whatever is answered already.
 
 use super::NativeModel;
+use super::attention::Cache;
 use super::forest::{Forest, Path, Stretch};
-use super::forward::{Batch, Cache};
+use super::forward::Batch;
 use crate::engine::answers::of_request;
 use crate::engine::plan::{Plan, Sharing};
 use crate::engine::sampling::Sampler;

@@ -3,81 +3,35 @@
 
 use rayon::prelude::*;
 
+/// Runs a loop with the widest vectors that this processor has: what is inlined into it is compiled for them.
+#[inline(always)]
+pub(super) fn widest<R>(work: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,fma")]
+        fn wide<R>(work: impl FnOnce() -> R) -> R {
+            work()
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn middle<R>(work: impl FnOnce() -> R) -> R {
+            work()
+        }
+        if is_x86_feature_detected!("avx512f") {
+            #[expect(unsafe_code, reason = "the instruction set is known at run time only")]
+            // SAFETY: the processor has these instructions.
+            return unsafe { wide(work) };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            #[expect(unsafe_code, reason = "the instruction set is known at run time only")]
+            // SAFETY: the processor has these instructions.
+            return unsafe { middle(work) };
+        }
+    }
+    work()
+}
+
 /// Elements below which a loop is not worth a second thread.
 const SEQUENTIAL: usize = 1 << 14;
-
-/// A row-major matrix that is written, `stride` elements from row to row.
-pub(super) struct Output<'a> {
-    pub(super) data: &'a mut [f32],
-    pub(super) stride: usize,
-}
-
-/// A matrix that is read: element (i, j) is `data[i * rows + j * columns]`.
-#[derive(Clone, Copy)]
-pub(super) struct Input<'a> {
-    pub(super) data: &'a [f32],
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-}
-
-impl<'a> Input<'a> {
-    /// A row-major matrix with `stride` elements from row to row.
-    pub(super) fn rows(data: &'a [f32], stride: usize) -> Self {
-        Self { data, rows: stride, columns: 1 }
-    }
-
-    /// The transpose of a row-major matrix.
-    pub(super) fn transposed(data: &'a [f32], stride: usize) -> Self {
-        Self { data, rows: 1, columns: stride }
-    }
-
-    fn reaches(&self, rows: usize, columns: usize) -> usize {
-        (rows - 1) * self.rows + (columns - 1) * self.columns + 1
-    }
-}
-
-/// out (m × n) = left (m × k) · right (k × n), added to what is there where `add` is set; on the calling thread.
-///
-/// # Panics
-/// Where a matrix is smaller than the product says: that would be a slip of this program, not of its input.
-pub(super) fn matmul(out: Output<'_>, left: Input<'_>, right: Input<'_>, (m, k, n): (usize, usize, usize), add: bool) {
-    if m == 0 || n == 0 {
-        return;
-    }
-    assert!(out.data.len() >= (m - 1) * out.stride + n && out.stride >= n, "the product is larger than its place");
-    assert!(
-        k > 0 && left.data.len() >= left.reaches(m, k) && right.data.len() >= right.reaches(k, n),
-        "a factor is smaller than the product says"
-    );
-    #[expect(clippy::cast_possible_wrap, reason = "slices are shorter than isize::MAX")]
-    let signed = |stride: usize| stride as isize;
-    #[expect(unsafe_code, reason = "the matrix product takes pointers")]
-    // SAFETY: the assertions above keep every element that the product touches within the three slices; `out` is borrowed for writing,
-    // so it overlaps neither factor.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.data.as_mut_ptr(),
-            1,
-            signed(out.stride),
-            add,
-            left.data.as_ptr(),
-            signed(left.columns),
-            signed(left.rows),
-            right.data.as_ptr(),
-            signed(right.columns),
-            signed(right.rows),
-            1.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
-}
 
 /// Calls `work` with each row of a matrix, on all threads where the matrix is large.
 pub(super) fn each_row(data: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
@@ -199,6 +153,11 @@ impl Activation {
 
     /// Applies the function to a row.
     pub(super) fn apply(self, row: &mut [f32]) {
+        widest(|| self.apply_here(row));
+    }
+
+    #[inline(always)]
+    fn apply_here(self, row: &mut [f32]) {
         match self {
             Self::Silu => each(row, silu),
             Self::Gelu => each(row, gelu),
@@ -213,6 +172,11 @@ impl Activation {
 
     /// Multiplies a row by the function of another.
     pub(super) fn multiply(self, gate: &[f32], row: &mut [f32]) {
+        widest(|| self.multiply_here(gate, row));
+    }
+
+    #[inline(always)]
+    fn multiply_here(self, gate: &[f32], row: &mut [f32]) {
         match self {
             Self::Silu => each_product(gate, row, silu),
             Self::Gelu => each_product(gate, row, gelu),
@@ -276,34 +240,50 @@ fn squared_relu(x: f32) -> f32 {
     relu(x) * relu(x)
 }
 
-/// Replaces scores by their softmax over `seen`; the others become 0.
-pub(super) fn softmax(scores: &mut [f32], seen: std::ops::Range<usize>) {
-    let (before, rest) = scores.split_at_mut(seen.start);
-    let (row, after) = rest.split_at_mut(seen.end - seen.start);
-    before.fill(0.0);
-    after.fill(0.0);
-    let highest = maximum(row);
-    let mut sums = [0f32; LANES];
-    let mut chunks = row.chunks_exact_mut(LANES);
-    for chunk in &mut chunks {
-        for (value, sum) in chunk.iter_mut().zip(&mut sums) {
-            *value = exp(*value - highest);
-            *sum += *value;
+/// Replaces scores (position × lane) by exponentials, and gives 1 by their sums: each lane sees the positions from its `first` to before its
+/// `last`; the others become 0. Lanes that see nothing get 0.
+pub(super) fn softmax_lanes<const COUNT: usize>(
+    scores: &mut [f32],
+    first: [u32; COUNT],
+    last: [u32; COUNT],
+    cap: Option<f32>,
+) -> [f32; COUNT] {
+    widest(|| softmax_lanes_here(scores, first, last, cap))
+}
+
+#[inline(always)]
+fn softmax_lanes_here<const COUNT: usize>(scores: &mut [f32], first: [u32; COUNT], last: [u32; COUNT], bound: Option<f32>) -> [f32; COUNT] {
+    let scores = scores.as_chunks_mut::<COUNT>().0;
+    let mut highest = [f32::NEG_INFINITY; COUNT];
+    for (position, scores) in (0u32..).zip(scores.iter_mut()) {
+        if let Some(bound) = bound {
+            for score in scores.iter_mut() {
+                *score = bound * tanh(*score / bound);
+            }
+        }
+        for lane in 0..COUNT {
+            let is_seen = (first[lane] <= position) & (position < last[lane]);
+            let score = if is_seen { scores[lane] } else { f32::NEG_INFINITY };
+            scores[lane] = score;
+            highest[lane] = if score > highest[lane] { score } else { highest[lane] };
         }
     }
-    for (value, sum) in chunks.into_remainder().iter_mut().zip(&mut sums) {
-        *value = exp(*value - highest);
-        *sum += *value;
+    let mut sums = [0f32; COUNT];
+    for scores in scores.iter_mut() {
+        for lane in 0..COUNT {
+            // −∞ less −∞, in a lane that sees nothing, would be no number.
+            let value = if scores[lane] == f32::NEG_INFINITY { 0.0 } else { exp(scores[lane] - highest[lane]) };
+            scores[lane] = value;
+            sums[lane] += value;
+        }
     }
-    let inverse = 1.0 / sums.iter().sum::<f32>();
-    for value in row {
-        *value *= inverse;
-    }
+    sums.map(|sum| if sum == 0.0 { 0.0 } else { 1.0 / sum })
 }
 
 /// Independent partial results of a reduction: the compiler may compute them side by side.
 const LANES: usize = 16;
 
+#[inline(always)]
 fn maximum(row: &[f32]) -> f32 {
     let mut highest = [f32::NEG_INFINITY; LANES];
     let chunks = row.chunks_exact(LANES);
@@ -316,7 +296,27 @@ fn maximum(row: &[f32]) -> f32 {
     highest.iter().copied().fold(rest, f32::max)
 }
 
-/// Sum of products, in partial sums.
+/// The most probable token (ties: the lowest id) and the logarithm of the sum of exponentials, NaN where a logit is NaN or +∞.
+pub(super) fn normaliser(logits: &[f32]) -> (usize, f64) {
+    widest(|| normaliser_here(logits))
+}
+
+#[inline(always)]
+fn normaliser_here(logits: &[f32]) -> (usize, f64) {
+    /// Terms that are added in f32 before they are added in f64.
+    const PART: usize = 64 * LANES;
+    let highest = maximum(logits);
+    let mut total = 0f64;
+    for part in logits.chunks(PART) {
+        total += f64::from(sum_of(part, |logit| exp(logit - highest)));
+    }
+    let top = logits.iter().position(|&logit| logit == highest).unwrap_or(0);
+    // A NaN among the logits is one in the sum; +∞ less itself is one, too.
+    (top, f64::from(highest) + total.ln())
+}
+
+/// Sum of a term of each element, in partial sums.
+#[inline(always)]
 pub(super) fn sum_of(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     let mut sums = [0f32; LANES];
     let chunks = row.chunks_exact(LANES);
@@ -369,23 +369,38 @@ mod tests {
         }
     }
 
+    /// The sum over a row is that of the shared definition, and what is no number is noticed.
     #[test]
-    fn softmax_sees_only_its_range() {
-        let mut scores: Vec<f32> = (0..40).map(|index| index as f32 / 7.0).collect();
-        softmax(&mut scores, 3..37);
-        assert!((scores.iter().sum::<f32>() - 1.0).abs() < 1e-6);
-        assert!(scores[..3].iter().chain(&scores[37..]).all(|&value| value == 0.0));
-        assert!((scores[36] / scores[35] - (1f32 / 7.0).exp()).abs() < 1e-5);
+    fn the_normaliser_is_the_shared_one() {
+        let mut logits: Vec<f32> = (0..5000).map(|index| ((index * 7919) % 1009) as f32 / 40.0 - 9.0).collect();
+        let (ours, theirs) = (normaliser(&logits), crate::engine::sampling::normaliser(&logits));
+        assert_eq!(ours.0, theirs.0);
+        assert!((ours.1 - theirs.1).abs() < 1e-6, "{ours:?} {theirs:?}");
+        logits[4321] = f32::NAN;
+        assert!(normaliser(&logits).1.is_nan());
+        logits[4321] = f32::INFINITY;
+        assert!(!normaliser(&logits).1.is_finite());
+        assert!(!normaliser(&[f32::NEG_INFINITY; 3]).1.is_finite());
     }
 
+    /// Each lane's exponentials, times what is given for it, are the softmax of what it sees.
     #[test]
-    fn products_of_strided_matrices_are_exact() {
-        let a: Vec<f32> = (0..12).map(|value| value as f32).collect();
-        let b: Vec<f32> = (0..8).map(|value| value as f32).collect();
-        let mut out = vec![1f32; 10];
-        // 2 × 3 out of rows of 6, times the transpose of 2 × 3 out of rows of 4.
-        matmul(Output { data: &mut out, stride: 5 }, Input::rows(&a, 6), Input::transposed(&b, 4), (2, 3, 2), true);
-        assert_eq!(out[..2], [1.0 + 5.0, 1.0 + 17.0]);
-        assert_eq!(out[5..7], [1.0 + 23.0, 1.0 + 107.0]);
+    fn lanes_see_only_their_ranges() {
+        let mut scores: Vec<f32> = (0..40 * 4).map(|index| ((index * 31) % 17) as f32 / 7.0).collect();
+        scores[5] = f32::NAN;
+        let before = scores.clone();
+        let (first, last) = ([0, 3, 38, 0], [40, 37, 40, 0]);
+        let inverse = softmax_lanes(&mut scores, first, last, None);
+        for lane in [0, 2, 3] {
+            let (first, last) = (first[lane] as usize, last[lane] as usize);
+            let total: f32 = (first..last).map(|position| before[position * 4 + lane].exp()).sum();
+            for position in 0..40 {
+                let value = scores[position * 4 + lane] * inverse[lane];
+                let expected = if (first..last).contains(&position) { before[position * 4 + lane].exp() / total } else { 0.0 };
+                assert!((value - expected).abs() < 1e-6, "lane {lane}, position {position}: {value} {expected}");
+            }
+        }
+        // The NaN of lane 1 stands at a position that it does not see.
+        assert!(inverse[1].is_finite());
     }
 }

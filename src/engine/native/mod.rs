@@ -7,6 +7,7 @@
 //! Everything is computed in f32. A batch is a function of all requests of a call, whatever is answered already, so that a resumed run gives
 //! the same bits.
 
+mod attention;
 mod decoder;
 mod families;
 mod fields;
@@ -22,15 +23,15 @@ mod weights;
 
 use super::answers::{self, Done, Value};
 use super::plan::{Plan, Sharing};
-use super::sampling::normaliser;
 use super::tokenizer::{ModelTokenizer, ScoredTokens};
 use super::{
     ChatMessage, DType, Device, EngineDescription, EngineError, Generation, GenerationRequest, LanguageModel, Loglikelihood,
     LoglikelihoodRequest, ModelSource, Options, RollingLoglikelihood, Sink, Timing, TokenId, Usage, WeightForm,
 };
+use attention::Cache;
 use decoder::Decoder;
 use forest::{BatchReading, Forest, Stretch};
-use forward::{Batch, Cache, Workspace};
+use forward::{Batch, Workspace};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -164,7 +165,7 @@ impl NativeModel {
                 .par_chunks_exact(vocabulary)
                 .zip(rows)
                 .map(|(logits, readings)| {
-                    let (top, log_sum) = normaliser(logits);
+                    let (top, log_sum) = kernels::normaliser(logits);
                     let value = |reading: &BatchReading| {
                         let target = reading.target as usize;
                         (reading.slot, Value { logprob: f64::from(logits[target]) - log_sum, is_top: top == target })

@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, LazyLock};
 
 /// Outputs of a panel.
-const PANEL: usize = 32;
+pub(super) const PANEL: usize = 32;
 
 /// Inputs that pass by before a tile is put aside: a panel's part stays in a core's caches for all rows of a task.
 const DEPTH: usize = 512;
@@ -22,7 +22,7 @@ const DEPTH: usize = 512;
 const ROWS: usize = 96;
 
 /// Most rows of a tile.
-const MOST: usize = 12;
+pub(super) const MOST: usize = 12;
 
 /// Operations below which a product is not worth a second thread.
 const SEQUENTIAL: usize = 1 << 18;
@@ -106,7 +106,7 @@ impl Packed {
 
     /// A block of rows and a range of panels, on one thread; `out` has `stride` columns, the first of which is the first panel's.
     fn block(&self, input: &[f32], range: std::ops::Range<usize>, bias: Option<&[f32]>, out: &mut [f32], stride: usize) {
-        let kernel = *KERNEL;
+        let kernel = kernel();
         let inputs = self.inputs;
         let rows = input.len() / inputs;
         SCRATCH.with_borrow_mut(|Scratch { packed, tiles }| {
@@ -118,7 +118,7 @@ impl Packed {
                 tiles.fill([[0.0; PANEL]; MOST]);
                 for (depth, weights) in weights.chunks(DEPTH * PANEL).enumerate() {
                     for (part, tile) in packed.chunks_exact(inputs * kernel.rows).zip(tiles.iter_mut()) {
-                        (kernel.tile)(&part[depth * DEPTH * kernel.rows..][..weights.len() / PANEL * kernel.rows], weights, tile);
+                        (kernel.tile)(&part[depth * DEPTH * kernel.rows..], kernel.rows, weights, tile);
                     }
                 }
                 let (column, first) = (number * PANEL, panel * PANEL);
@@ -154,7 +154,8 @@ fn pack_rows(input: &[f32], inputs: usize, height: usize, packed: &mut Vec<f32>)
     }
 }
 
-type Tile = [[f32; PANEL]; MOST];
+/// Sums of products that stay in registers: rows × outputs.
+pub(super) type Tile = [[f32; PANEL]; MOST];
 
 #[derive(Default)]
 struct Scratch {
@@ -168,11 +169,17 @@ thread_local! {
 
 /// The innermost loop for one instruction set.
 #[derive(Clone, Copy)]
-struct Kernel {
+pub(super) struct Kernel {
     /// Rows of a tile.
-    rows: usize,
-    /// Adds to a tile what some inputs give: the rows' (input × row) times the weights' (input × output).
-    tile: fn(&[f32], &[f32], &mut Tile),
+    pub(super) rows: usize,
+    /// Adds to a tile what some inputs give. For each input, the first slice has the rows' values, `stride` elements from input to input, and
+    /// the second those of a panel.
+    pub(super) tile: fn(&[f32], usize, &[f32], &mut Tile),
+}
+
+/// The innermost loop for this processor.
+pub(super) fn kernel() -> Kernel {
+    *KERNEL
 }
 
 /// The widest instruction set that this processor has.
@@ -187,9 +194,9 @@ static KERNEL: LazyLock<Kernel> = LazyLock::new(|| {
         }
     }
     #[cfg(target_arch = "aarch64")]
-    return Kernel { rows: 6, tile: |rows, weights, tile| add::<6, 16>(rows, weights, tile, f32::mul_add) };
+    return Kernel { rows: 6, tile: |rows, stride, weights, tile| add::<6, 16>(rows, stride, weights, tile, f32::mul_add) };
     #[cfg(not(target_arch = "aarch64"))]
-    Kernel { rows: 4, tile: |rows, weights, tile| add::<4, 8>(rows, weights, tile, |x, y, sum| x * y + sum) }
+    Kernel { rows: 4, tile: |rows, stride, weights, tile| add::<4, 8>(rows, stride, weights, tile, |x, y, sum| x * y + sum) }
 });
 
 /// Adds to `HEIGHT` rows of a tile, `WIDTH` outputs at a time: as many as the registers hold.
@@ -197,6 +204,7 @@ static KERNEL: LazyLock<Kernel> = LazyLock::new(|| {
 #[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
 fn add<const HEIGHT: usize, const WIDTH: usize>(
     rows: &[f32],
+    stride: usize,
     weights: &[f32],
     tile: &mut Tile,
     multiply_add: impl Fn(f32, f32, f32) -> f32,
@@ -206,7 +214,8 @@ fn add<const HEIGHT: usize, const WIDTH: usize>(
         for (sums, tile) in sums.iter_mut().zip(tile.iter()) {
             sums.copy_from_slice(&tile[part * WIDTH..][..WIDTH]);
         }
-        for (rows, weights) in rows.as_chunks::<HEIGHT>().0.iter().zip(weights.as_chunks::<PANEL>().0) {
+        for (input, weights) in weights.as_chunks::<PANEL>().0.iter().enumerate() {
+            let rows = &rows[input * stride..][..HEIGHT];
             for (sums, row) in sums.iter_mut().zip(rows) {
                 for (sum, weight) in sums.iter_mut().zip(&weights[part * WIDTH..]) {
                     *sum = multiply_add(*row, *weight, *sum);
@@ -224,30 +233,30 @@ mod x86 {
     use super::{Tile, add};
 
     #[target_feature(enable = "avx512f,fma")]
-    fn add_wide(rows: &[f32], weights: &[f32], tile: &mut Tile) {
-        add::<12, 32>(rows, weights, tile, |x, y, sum| x.mul_add(y, sum));
+    fn add_wide(rows: &[f32], stride: usize, weights: &[f32], tile: &mut Tile) {
+        add::<12, 32>(rows, stride, weights, tile, |x, y, sum| x.mul_add(y, sum));
     }
 
     #[target_feature(enable = "avx2,fma")]
-    fn add_middle(rows: &[f32], weights: &[f32], tile: &mut Tile) {
-        add::<6, 16>(rows, weights, tile, |x, y, sum| x.mul_add(y, sum));
+    fn add_middle(rows: &[f32], stride: usize, weights: &[f32], tile: &mut Tile) {
+        add::<6, 16>(rows, stride, weights, tile, |x, y, sum| x.mul_add(y, sum));
     }
 
     /// 512-bit vectors.
-    pub(super) fn wide(rows: &[f32], weights: &[f32], tile: &mut Tile) {
+    pub(super) fn wide(rows: &[f32], stride: usize, weights: &[f32], tile: &mut Tile) {
         #[expect(unsafe_code, reason = "the instruction set is known at run time only")]
         // SAFETY: chosen only where the processor has these instructions.
         unsafe {
-            add_wide(rows, weights, tile);
+            add_wide(rows, stride, weights, tile);
         }
     }
 
     /// 256-bit vectors.
-    pub(super) fn middle(rows: &[f32], weights: &[f32], tile: &mut Tile) {
+    pub(super) fn middle(rows: &[f32], stride: usize, weights: &[f32], tile: &mut Tile) {
         #[expect(unsafe_code, reason = "the instruction set is known at run time only")]
         // SAFETY: chosen only where the processor has these instructions.
         unsafe {
-            add_middle(rows, weights, tile);
+            add_middle(rows, stride, weights, tile);
         }
     }
 }

@@ -87,6 +87,13 @@ impl Rope {
     pub(super) fn rotate(&self, row: &mut [f32], head_width: usize, position: usize) {
         let pairs = self.frequencies.len();
         let (cosines, sines) = self.table[position * 2 * pairs..(position + 1) * 2 * pairs].split_at(pairs);
+        super::kernels::widest(|| Self::turn(row, head_width, cosines, sines));
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
+    fn turn(row: &mut [f32], head_width: usize, cosines: &[f32], sines: &[f32]) {
+        let pairs = cosines.len();
         for head in row.chunks_exact_mut(head_width) {
             let (first, rest) = head.split_at_mut(pairs);
             for (((x, y), cosine), sine) in first.iter_mut().zip(rest).zip(cosines).zip(sines) {

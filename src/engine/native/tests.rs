@@ -1,8 +1,9 @@
 //! The native engine against transformers, against itself, and against files that are not what they say.
 
+use super::attention::Cache;
 use super::families;
 use super::forest::{Forest, Stretch};
-use super::forward::{Cache, Workspace};
+use super::forward::Workspace;
 use super::weights::Tensors;
 use crate::engine::plan::{Plan, Sharing};
 use crate::engine::sampling::normaliser;
