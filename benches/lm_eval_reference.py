@@ -5,8 +5,8 @@ The harness reads its data with `datasets.load_dataset`, which wants the hub; he
 slm-bench reads. Everything else is the harness as released: task files, prompts, model code, metrics.
 
 Usage: lm_eval_reference.py MODEL_DIR TASK NUM_FEWSHOT LIMIT
-Prints one JSON line: {"task", "seconds", "model_seconds", "peak_rss_bytes", "results"}. `seconds` is `simple_evaluate`
-without loading the model; `model_seconds` is the part inside the model's scoring calls.
+Prints one JSON line: {"task", "seconds", "cpu_seconds", "model_seconds", "peak_rss_bytes", "results"}. `seconds` and `cpu_seconds`
+(of all threads) are `simple_evaluate` without loading the model; `model_seconds` is the part inside the model's scoring calls.
 """
 import glob
 import json
@@ -62,7 +62,7 @@ def main(model_dir, task, num_fewshot, limit):
 
     for name in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
         setattr(model, name, timed(getattr(model, name)))
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     answer = simple_evaluate(
         model=model,
         tasks=[task],
@@ -70,10 +70,10 @@ def main(model_dir, task, num_fewshot, limit):
         limit=None if limit == "all" else int(limit),
         bootstrap_iters=0,
     )
-    seconds = time.perf_counter() - began
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - began_cpu
     results = {name: {k: v for k, v in values.items() if isinstance(v, (int, float))} for name, values in answer["results"].items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"task": task, "seconds": seconds, "model_seconds": spent, "peak_rss_bytes": peak, "results": results}))
+    print(json.dumps({"task": task, "seconds": seconds, "cpu_seconds": cpu_seconds, "model_seconds": spent, "peak_rss_bytes": peak, "results": results}))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,15 @@ fn load_suitable(source: &ModelSource<'_>, options: &Options) -> Result<Box<dyn 
     let is_plain = source.weights == WeightForm::Safetensors
         && matches!(options.dtype, DType::Auto | DType::F32)
         && mistralrs::computes_on_processor(options.device);
-    if !is_plain || !native::NativeModel::knows(&config) {
+    let class = config.get("architectures").and_then(|classes| classes.get(0)).and_then(serde_json::Value::as_str).unwrap_or_default();
+    if source.weights == WeightForm::Safetensors
+        && native::NativeModel::knows(&config)
+        && !architectures::is_of_mistralrs(class)
+        && mistralrs::computes_on_processor(options.device)
+    {
+        // No other engine has it; f32 holds the weights of every format exactly, and the run records it.
+        load_native(source, &Options { dtype: DType::F32, ..*options })
+    } else if !is_plain || !native::NativeModel::knows(&config) {
         load_mistralrs(source, options)
     } else if auto::is_common(&config) {
         // What is broken in the weights is told by the engine that looks at all of them, and a load of both leaves one.

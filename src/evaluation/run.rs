@@ -689,7 +689,7 @@ impl Worker<'_> {
         let (scores, executed): (Vec<_>, Vec<_>) = scored.into_iter().unzip();
         let mut record = leaf_record(task.spec(), &scores, answered.built.n_total, answered.built.num_fewshot, answered.built.chance)
             .map_err(|error| RunError::Task(error.into()))?;
-        self.complete(task, &mut record, &answered);
+        Self::complete(task, &mut record, &answered);
         let lines = leaf::sample_lines(task, &answered, &scores, &executed);
         let samples = vec![write_samples(self.folder, &task.spec().name, lines).map_err(RunError::Stopped)?];
         Ok((FinishedTask { record, samples, energy: None }, answered.checks))
@@ -734,7 +734,7 @@ impl Worker<'_> {
     }
 
     /// What only the run knows about a leaf: where its documents came from, what it cost, whether it can be trusted.
-    fn complete(&self, task: &dyn Task, record: &mut TaskRecord, answered: &AnsweredLeaf) {
+    fn complete(task: &dyn Task, record: &mut TaskRecord, answered: &AnsweredLeaf) {
         let requests: usize = answered.responses.iter().map(Vec::len).sum();
         record.dataset = Some(answered.dataset.clone());
         record.deviations.clone_from(&answered.deviations);

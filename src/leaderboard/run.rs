@@ -255,7 +255,7 @@ pub struct TaskRecord {
     /// What a reader should know before trusting the score.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
-    /// Seconds that the task took.
+    /// Seconds in which the task was asked, answered and scored; its self-check is not in them.
     pub duration_s: f64,
     /// Tokens that one forward pass per request would feed, after truncation.
     pub tokens_nominal: u64,

@@ -15,7 +15,7 @@ fn demo() -> PathBuf {
 }
 
 fn load_from(dir: &Path) -> Result<Box<dyn LanguageModel>, EngineError> {
-    load(&ModelSource::folder(dir), &Options { device: Device::Cpu, ..Options::default() })
+    load(&ModelSource::folder(dir), &Options { device: Device::Cpu, engine: Choice::MistralRs, ..Options::default() })
 }
 
 /// A copy of the demo model, to be spoilt.

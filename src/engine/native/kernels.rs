@@ -262,7 +262,7 @@ fn softmax_lanes_here<const COUNT: usize>(scores: &mut [f32], first: [u32; COUNT
             }
         }
         for lane in 0..COUNT {
-            let is_seen = (first[lane] <= position) & (position < last[lane]);
+            let is_seen = first[lane] <= position && position < last[lane];
             let score = if is_seen { scores[lane] } else { f32::NEG_INFINITY };
             scores[lane] = score;
             highest[lane] = if score > highest[lane] { score } else { highest[lane] };

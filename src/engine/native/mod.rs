@@ -76,13 +76,14 @@ impl NativeModel {
         }
         if !matches!(options.dtype, DType::Auto | DType::F32) {
             return Err(EngineError::Load(format!(
-                "the native engine computes in f32, which represents bf16 and f16 weights exactly, not in {}",
+                "the native engine computes in f32, which represents bf16 and f16 weights exactly, not in {}; add --dtype f32",
                 options.dtype
             )));
         }
         if source.weights != WeightForm::Safetensors {
             return Err(EngineError::Load(
-                "the native engine reads safetensors weights as they are; choose --engine mistralrs for GGUF files and quantized levels".to_owned(),
+                "the native engine reads safetensors weights as they are; choose --engine mistralrs for GGUF files and quantized levels"
+                    .to_owned(),
             ));
         }
         let tokenizer = ModelTokenizer::load(source.dir)?;

@@ -184,20 +184,27 @@ pub(super) fn kernel() -> Kernel {
 
 /// The widest instruction set that this processor has.
 static KERNEL: LazyLock<Kernel> = LazyLock::new(|| {
+    let plain = Kernel { rows: 4, tile: |rows, stride, weights, tile| add::<4, 8>(rows, stride, weights, tile, |x, y, sum| x * y + sum) };
+    wider().into_iter().next_back().unwrap_or(plain)
+});
+
+/// Loops for instruction sets that this processor has beyond the plain one, the widest last.
+fn wider() -> Vec<Kernel> {
+    #[allow(unused_mut, reason = "there are processors without any")]
+    let mut kernels = Vec::new();
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") {
-            return Kernel { rows: 12, tile: x86::wide };
-        }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Kernel { rows: 6, tile: x86::middle };
+            kernels.push(Kernel { rows: 6, tile: x86::middle });
+        }
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
+            kernels.push(Kernel { rows: 12, tile: x86::wide });
         }
     }
     #[cfg(target_arch = "aarch64")]
-    return Kernel { rows: 6, tile: |rows, stride, weights, tile| add::<6, 16>(rows, stride, weights, tile, f32::mul_add) };
-    #[cfg(not(target_arch = "aarch64"))]
-    Kernel { rows: 4, tile: |rows, stride, weights, tile| add::<4, 8>(rows, stride, weights, tile, |x, y, sum| x * y + sum) }
-});
+    kernels.push(Kernel { rows: 6, tile: |rows, stride, weights, tile| add::<6, 16>(rows, stride, weights, tile, f32::mul_add) });
+    kernels
+}
 
 /// Adds to `HEIGHT` rows of a tile, `WIDTH` outputs at a time: as many as the registers hold.
 #[inline(always)]
@@ -229,6 +236,7 @@ fn add<const HEIGHT: usize, const WIDTH: usize>(
 }
 
 #[cfg(target_arch = "x86_64")]
+#[expect(clippy::redundant_closure_for_method_calls, reason = "a closure is compiled for the instruction set of its function")]
 mod x86 {
     use super::{Tile, add};
 
@@ -286,6 +294,24 @@ mod tests {
                 for output in 0..outputs {
                     let products = x[row * inputs..][..inputs].iter().zip(&w[output * inputs..]).map(|(x, w)| x * w);
                     assert_eq!(one[row * outputs + output], products.sum::<f32>() + b[output]);
+                }
+            }
+        }
+    }
+
+    /// The loops for all instruction sets that this processor has are exact.
+    #[test]
+    fn all_loops_are_exact() {
+        let plain =
+            Kernel { rows: 4, tile: |rows, stride, weights, tile| add::<4, 8>(rows, stride, weights, tile, |x, y, sum| x * y + sum) };
+        let (rows, weights) = (values(50 * 20, 3), values(50 * PANEL, 5));
+        for kernel in wider().into_iter().chain([plain]) {
+            let mut tile: Tile = [[1.0; PANEL]; MOST];
+            (kernel.tile)(&rows, 20, &weights, &mut tile);
+            for (row, tile) in tile.iter().enumerate() {
+                for (output, value) in tile.iter().enumerate() {
+                    let sum: f32 = (0..50).map(|input| rows[input * 20 + row] * weights[input * PANEL + output]).sum();
+                    assert_eq!(*value, if row < kernel.rows { 1.0 + sum } else { 1.0 }, "{} rows", kernel.rows);
                 }
             }
         }
