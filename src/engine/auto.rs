@@ -8,7 +8,7 @@ use super::native::NativeModel;
 use super::tokenizer::ModelTokenizer;
 use super::{
     ChatMessage, EngineDescription, EngineError, Generation, GenerationRequest, LanguageModel, Loglikelihood, LoglikelihoodRequest,
-    ModelSource, Options, RollingLoglikelihood, Sink, Usage, answers,
+    ModelSource, Options, RollingLoglikelihood, Sink, Timing, Usage, answers,
 };
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -144,6 +144,10 @@ impl LanguageModel for BothEngines {
 
     fn generate_alone(&mut self, request: &GenerationRequest) -> Result<(Generation, Usage), EngineError> {
         self.native()?.generate_alone(request)
+    }
+
+    fn time_generation(&mut self, prompt_tokens: usize, new_tokens: usize) -> Result<Timing, EngineError> {
+        self.mistralrs()?.time_generation(prompt_tokens, new_tokens)
     }
 
     fn prompt_tokens(&self, prompt: &str) -> Result<usize, EngineError> {
