@@ -101,6 +101,23 @@ impl StandIn {
         self.state().kills.push((method, path.to_owned(), when, pid));
     }
 
+    /// A comment on an issue that is none of the bot's business; only the event.
+    pub(super) fn comment_on_nothing(&self, user: u64, body: &str) -> Value {
+        let mut state = self.state();
+        state.next += 1;
+        let (id, now) = (state.next, state.now());
+        let issue = json!({
+            "id": 999, "number": 999, "title": "Something else", "body": "", "user": account(user), "labels": [], "state": "open",
+            "created_at": now, "updated_at": now, "html_url": format!("https://github.com/{REPOSITORY}/issues/999"),
+        });
+        let comment = json!({
+            "id": id, "body": body, "user": account(user), "created_at": now, "updated_at": now,
+            "issue_url": format!("https://api.github.com/repos/{REPOSITORY}/issues/999"),
+            "html_url": format!("https://github.com/{REPOSITORY}/issues/999#issuecomment-{id}"),
+        });
+        event("created", &issue, Some(&comment), user)
+    }
+
     /// Opens an issue; gives the event.
     pub(super) fn open_issue(&self, user: u64, body: &str, labels: &[&str]) -> (u64, Value) {
         let mut state = self.state();
