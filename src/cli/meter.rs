@@ -124,6 +124,7 @@ pub(crate) fn edge_figures(subject: &Subject<'_>, run: &Run, program: &Path) -> 
         ("loads".to_owned(), json!(loads.len())),
         ("quantization".to_owned(), json!(run.model.quantization.name)),
         ("dtype".to_owned(), json!(run.engine.dtype)),
+        ("engine".to_owned(), json!(subject.engine.to_string())),
     ]);
     FigureSet { hardware_class: class_of(subject.device), figures, details }
 }

@@ -200,12 +200,17 @@ fn evaluate_one(
             weights: source.weights,
             device: &description.device,
             dtype: &description.dtype,
-            engine: choice.engine,
+            engine: writing_engine(&description, choice.engine),
         };
         evaluated.run.informational.edge = Some(meter::edge_figures(&subject, &evaluated.run, &program));
         evaluation::rewrite(&evaluated)?;
     }
     Ok(evaluated)
+}
+
+/// The engine whose speed is measured: where two work together, the one that writes, alone, so that load time and memory are one engine's.
+fn writing_engine(description: &engine::EngineDescription, choice: engine::Choice) -> engine::Choice {
+    if description.name.contains("+mistralrs") { engine::Choice::MistralRs } else { choice }
 }
 
 /// The files of one quantization on this disk.
