@@ -99,6 +99,22 @@ pub enum IssueAction {
     Other(String),
 }
 
+impl IssueAction {
+    fn of(name: String) -> Self {
+        match name.as_str() {
+            "opened" => Self::Opened,
+            "edited" => Self::Edited,
+            "closed" => Self::Closed,
+            "reopened" => Self::Reopened,
+            "labeled" => Self::Labeled,
+            "unlabeled" => Self::Unlabeled,
+            "deleted" => Self::Deleted,
+            "transferred" => Self::Transferred,
+            _ => Self::Other(name),
+        }
+    }
+}
+
 /// What was done to a comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommentAction {
@@ -198,9 +214,10 @@ impl Event {
     /// When the body of an event that we know is not JSON of the published form.
     pub fn parse(name: &str, body: &[u8]) -> Result<Self, PayloadError> {
         let short: String = name.chars().filter(|character| !character.is_control()).take(LONGEST_NAME).collect();
-        let wrong = |error: serde_json::Error| {
+        let event = short.clone();
+        let wrong = move |error: serde_json::Error| {
             let reason: String = error.to_string().chars().filter(|character| !character.is_control()).take(300).collect();
-            PayloadError { event: short.clone(), reason }
+            PayloadError { event, reason }
         };
         Ok(match name {
             "ping" => {
@@ -208,8 +225,12 @@ impl Event {
                 Self::Ping { hook_id: ping.hook_id, repository: ping.repository }
             }
             "issues" => {
-                let payload: IssuePayload = serde_json::from_slice(body).map_err(wrong)?;
-                Self::Issue(Box::new(payload.into()))
+                match serde_json::from_slice::<IssuePayload>(body) {
+                    Ok(payload) => Self::Issue(Box::new(payload.into())),
+                    // Some events that we do not act on, such as `pinned`, come with a shorter issue.
+                    Err(_) if is_other_action(body) => Self::Ignored { name: short },
+                    Err(error) => return Err(wrong(error)),
+                }
             }
             "issue_comment" => {
                 let payload: CommentPayload = serde_json::from_slice(body).map_err(wrong)?;
@@ -235,6 +256,15 @@ impl Event {
             Self::Ignored { .. } => None,
         }
     }
+}
+
+/// Whether an `issues` payload tells of something that we never act on.
+fn is_other_action(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Action {
+        action: String,
+    }
+    serde_json::from_slice::<Action>(body).is_ok_and(|Action { action }| matches!(IssueAction::of(action), IssueAction::Other(_)))
 }
 
 #[derive(Deserialize)]
@@ -278,17 +308,7 @@ struct WorkflowRunPayload {
 
 impl From<IssuePayload> for IssueEvent {
     fn from(payload: IssuePayload) -> Self {
-        let action = match payload.action.as_str() {
-            "opened" => IssueAction::Opened,
-            "edited" => IssueAction::Edited,
-            "closed" => IssueAction::Closed,
-            "reopened" => IssueAction::Reopened,
-            "labeled" => IssueAction::Labeled,
-            "unlabeled" => IssueAction::Unlabeled,
-            "deleted" => IssueAction::Deleted,
-            "transferred" => IssueAction::Transferred,
-            _ => IssueAction::Other(payload.action),
-        };
+        let action = IssueAction::of(payload.action);
         let label = payload.label.map(|label| label.name);
         Self { action, issue: payload.issue, label, repository: payload.repository, sender: payload.sender }
     }
@@ -368,6 +388,11 @@ mod tests {
         let Event::Issue(event) = Event::parse("issues", payload.to_string().as_bytes()).unwrap() else { panic!("no issue") };
         assert_eq!((event.action, event.issue.user), (IssueAction::Other("pinned".to_owned()), None));
         assert!(event.issue.is_pull_request);
+        // As GitHub sends it, without the state: no reason to refuse the delivery. Of an action that counts it is one.
+        payload["issue"].as_object_mut().unwrap().remove("state");
+        assert!(matches!(Event::parse("issues", payload.to_string().as_bytes()), Ok(Event::Ignored { .. })));
+        payload["action"] = json!("opened");
+        assert!(Event::parse("issues", payload.to_string().as_bytes()).is_err());
     }
 
     /// Events that are none of ours are ignored whatever their body is; a field of the wrong kind is an error that names its place.
