@@ -9,6 +9,7 @@ use crate::bot::store::Store;
 use crate::engine::{self, Device};
 use crate::github::{self, Client};
 use crate::hub::{DatasetAccess, Hub, HubConfig, HubError};
+use crate::meter::{Meter, MeterConfig, Method};
 use crate::publish::Credentials;
 use crate::sandbox::{Sandbox, SandboxConfig};
 use serde::Serialize;
@@ -88,7 +89,7 @@ struct Needs {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let config = arguments.config.as_deref().map(Config::load).transpose().map_err(usage)?;
     let needs = needs(arguments, config.as_ref())?;
-    let mut checks = vec![program(), device(&needs), sandbox(&needs)];
+    let mut checks = vec![program(), device(&needs), sandbox(&needs), energy(&needs)];
     checks.extend(hub(&needs));
     if let Some(config) = &config {
         checks.extend(secrets(config));
@@ -160,6 +161,21 @@ fn sandbox(needs: &Needs) -> Check {
     let found =
         started.map(|sandbox| format!("level {}, Python {}, every canary stayed inside", sandbox.level(), sandbox.python_version()));
     Check::of("sandbox", found, needs.evaluates)
+}
+
+/// Nothing needs energy to be measured: without counters it is estimated, or missing with its reason.
+fn energy(needs: &Needs) -> Check {
+    let on_gpu = engine::probe(needs.device).is_ok_and(|device| device == "cuda");
+    let meter = Meter::start(&MeterConfig { on_gpu, idle: Duration::ZERO, ..MeterConfig::default() });
+    let mut detail = meter.method().name().to_owned();
+    if !meter.components().is_empty() {
+        detail = format!("{detail}: {}", meter.components().join(", "));
+    }
+    if !meter.remarks().is_empty() {
+        detail = format!("{detail} ({})", meter.remarks().join("; "));
+    }
+    let is_measured = !matches!(meter.method(), Method::Unavailable);
+    Check::new("energy", if is_measured { Verdict::Ok } else { Verdict::Note }, detail)
 }
 
 fn hub(needs: &Needs) -> Vec<Check> {

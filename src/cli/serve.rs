@@ -54,7 +54,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         let _context = runtime.enter();
         parts(&config, &store, &signal, &runtime)?
     };
-    let app = server::App::new(server_settings(&config)?, Arc::clone(&store), prometheus_client::registry::Registry::default());
+    let github = parts.github.clone();
+    let app = server::App::new(server_settings(&config)?, Arc::clone(&store), prometheus_client::registry::Registry::default())
+        .with_github(Box::new(move || github.statistics()));
     let arrived = app.arrived();
     let listener = runtime
         .block_on(tokio::net::TcpListener::bind(config.server.listen))
