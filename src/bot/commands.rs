@@ -230,6 +230,12 @@ mod tests {
         }
     }
 
+    /// What the manual says about commands is the help, word for word.
+    #[test]
+    fn the_manual_holds_the_help() {
+        assert!(include_str!("../../docs/submitting.md").contains(&help()), "copy this into docs/submitting.md:\n{}", help());
+    }
+
     proptest! {
         /// Whatever a comment says, reading it ends, and no more than the bound is obeyed.
         #[test]

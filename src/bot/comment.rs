@@ -18,6 +18,8 @@ pub struct Links {
     pub run: Option<String>,
     /// The model's page.
     pub page: Option<String>,
+    /// Release that holds the files which are too large for the repository.
+    pub release: Option<String>,
 }
 
 /// The comment that announces results, of the text that [`results`] gives.
@@ -42,7 +44,12 @@ pub fn results(runs: &[Run], previous: &[RunSummary], rank: Option<&str>, links:
         }
         None => text.push_str("**Place:** none. Only complete runs of the suite `standard` are ranked; this one is listed apart.\n\n"),
     }
-    let named = [("Commit", &links.commit), ("Questions, answers and scores", &links.run), ("Model page", &links.page)];
+    let named = [
+        ("Commit", &links.commit),
+        ("Questions, answers and scores", &links.run),
+        ("Large files", &links.release),
+        ("Model page", &links.page),
+    ];
     for (what, link) in named {
         if let Some(link) = link {
             let _ = writeln!(text, "- {what}: {link}");

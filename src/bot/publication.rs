@@ -10,6 +10,7 @@ use crate::publish::{Changes, CommitMessage, Tip};
 use crate::submission::{self, Submission};
 use anyhow::Context;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,30 @@ pub struct FinishedRun {
     pub folder: PathBuf,
     /// The run.
     pub run: Run,
+    /// Sample files (`samples/…`) that are published elsewhere and stay out of the repository.
+    pub elsewhere: BTreeSet<String>,
+}
+
+impl FinishedRun {
+    /// A run all of whose files go into the repository.
+    #[must_use]
+    pub fn new(folder: PathBuf, run: Run) -> Self {
+        Self { folder, run, elsewhere: BTreeSet::new() }
+    }
+
+    /// Its sample files above a size, as `samples/…`.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn sample_files_above(&self, bytes: u64) -> anyhow::Result<Vec<String>> {
+        let mut large = Vec::new();
+        for file in files_below(&self.folder)?.into_iter().filter(|file| file.starts_with("samples/")) {
+            if fs::metadata(self.folder.join(&file)).with_context(|| format!("cannot look at {file}"))?.len() > bytes {
+                large.push(file);
+            }
+        }
+        Ok(large)
+    }
 }
 
 /// Why a run is not published.
@@ -80,7 +105,7 @@ pub fn read_finished(folder: &Path, submission: &Submission) -> Result<FinishedR
     if let Some(first) = audit_run(&run, pillars.as_deref()).first() {
         return Err(wrong(format!("{} {}", first.pointer, first.message)));
     }
-    Ok(FinishedRun { folder: folder.to_owned(), run })
+    Ok(FinishedRun::new(folder.to_owned(), run))
 }
 
 /// The commit message of a submission's runs: nothing in it was written by the submitter but the slug.
@@ -104,7 +129,7 @@ pub fn changes(tip: &Tip<'_>, submission: &Submission, evaluated: &[FinishedRun]
     for one in evaluated {
         let path = published_path(&one.run);
         let folder = path.trim_end_matches("run.json");
-        for file in files_below(&one.folder)? {
+        for file in files_below(&one.folder)?.into_iter().filter(|file| !one.elsewhere.contains(file)) {
             changes.write_file(&format!("{folder}{file}"), one.folder.join(&file))?;
         }
         let bytes = fs::read(one.folder.join("run.json"))?;

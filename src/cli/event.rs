@@ -422,7 +422,7 @@ impl<'a> Desk<'a> {
     }
 
     fn publish(&self, case: &Case, known: &Remembered) -> anyhow::Result<()> {
-        let submission = super::artifact_files::read_submission(&self.arguments.submission)?;
+        let submission = self.published_submission(case, known)?;
         let mut runs: Vec<FinishedRun> = Vec::new();
         for path in find_runs(&self.arguments.results)? {
             runs.push(read_finished(path.parent().unwrap_or(Path::new(".")), &submission)?);
@@ -452,10 +452,28 @@ impl<'a> Desk<'a> {
         let links = Links {
             commit: published.commit.map(|commit| page(format!("commit/{commit}"))),
             run: Some(page(format!("tree/{}/results/raw/{}", self.arguments.branch, submission.slug()))),
-            page: None,
+            ..Links::default()
         };
         let results = announcement(&derived, &submission, &runs, &links);
         self.show(case, known, Shown::Reported { results: &results })
+    }
+
+    /// The submission as it was checked: the file that an earlier job wrote, or, where this job has none, the issue's text as long as it is
+    /// the one that was checked.
+    fn published_submission(&self, case: &Case, known: &Remembered) -> anyhow::Result<Submission> {
+        if self.arguments.submission.exists() {
+            return super::artifact_files::read_submission(&self.arguments.submission);
+        }
+        let file = self.arguments.submission.display();
+        if body_hash(&case.issue.body, &known.suite) != known.body {
+            let reason =
+                format!("there is no {file}, and the issue was edited since it was checked; give the checked submission with --submission");
+            return Err(InvalidInput(reason).into());
+        }
+        let read = submission::read(case.issue.body.as_bytes(), InputKind::Issue).submission();
+        let mut submission = read.ok_or_else(|| InvalidInput(format!("there is no {file}, and the issue holds no submission")))?;
+        submission.hf_revision.clone_from(&known.revision);
+        Ok(submission)
     }
 
     fn write_outputs(&self, issue: u64, decision: &Decision) -> anyhow::Result<()> {

@@ -124,7 +124,7 @@ pub(crate) fn process(
     issue: Option<u64>,
 ) -> anyhow::Result<Processed> {
     let evaluated = evaluate(submission, hub, choice, &work.join("results/raw"))?;
-    let runs: Vec<FinishedRun> = evaluated.iter().map(|one| FinishedRun { folder: one.folder.clone(), run: one.run.clone() }).collect();
+    let runs: Vec<FinishedRun> = evaluated.iter().map(|one| FinishedRun::new(one.folder.clone(), one.run.clone())).collect();
     let message = commit_message(submission, &runs, issue);
     let published = publisher
         .publish(&message, chrono::Utc::now(), |tip| changes(tip, submission, &runs))

@@ -3,6 +3,7 @@
 use super::leases::Held;
 use super::{Details, Halt, Worker};
 use crate::bot::Links;
+use crate::bot::config::LargeArtifacts;
 use crate::bot::publication::{FinishedRun, RunProblem, announcement, changes, commit_message, derived_at, read_finished};
 use crate::bot::store::{Change, Job, JobState};
 use crate::publish::{Credentials, Publisher};
@@ -26,7 +27,10 @@ impl Worker {
 
     pub(super) fn publish(&self, held: &Held, job: &Job) -> Result<(), Halt> {
         let submission = submission_of(job)?;
-        let runs = self.finished_runs(job, &submission)?;
+        let mut runs = self.finished_runs(job, &submission)?;
+        for run in &mut runs {
+            self.publish_large(run)?;
+        }
         let message = commit_message(&submission, &runs, Some(job.issue));
         let publisher = self.publisher_now()?;
         let published = self.one_publication(|| publisher.publish(&message, self.now(), |tip| changes(tip, &submission, &runs)))?;
@@ -35,11 +39,39 @@ impl Worker {
             commit: published.commit.as_ref().map(|commit| self.repository_page(&format!("commit/{commit}"))),
             run: Some(self.repository_page(&format!("tree/{}/results/raw/{}", self.config.repository.branch, submission.slug()))),
             page: self.model_page(&submission),
+            release: runs
+                .iter()
+                .find(|run| !run.elsewhere.is_empty())
+                .map(|run| self.repository_page(&format!("releases/tag/run-{}", run.run.run_id))),
         };
         let mut details = Details::of(job)?;
         details.results = Some(announcement(&derived, &submission, &runs, &links));
         let change = Change { commit: published.commit, details: Some(details.to_json()?), ..Change::default() };
         self.store.transition(&held.lease, JobState::Evaluated, JobState::Published, &change, self.now())?;
+        Ok(())
+    }
+
+    /// Puts large sample files where the configuration says, if that is not the repository. A file's name tells its content: the run id
+    /// stands in it.
+    fn publish_large(&self, run: &mut FinishedRun) -> Result<(), Halt> {
+        let publication = &self.config.publication;
+        if publication.large_artifacts == LargeArtifacts::Repository {
+            return Ok(());
+        }
+        let failed = |error: anyhow::Error| Halt::transient(format!("{error:#}"));
+        let large = run.sample_files_above(publication.large_bytes).map_err(failed)?;
+        if large.is_empty() {
+            return Ok(());
+        }
+        let id = &run.run.run_id;
+        let text =
+            format!("Questions and answers of run `{id}` that are too large for the repository. Their digests stand in its run.json.");
+        let release = self.ask(self.github.ensure_release(&format!("run-{id}"), &format!("Run {id}"), &text))?;
+        for file in large {
+            let name = format!("{id}-{}", file.trim_start_matches("samples/"));
+            self.ask(self.github.upload_asset(&release, &name, &run.folder.join(&file)))?;
+            run.elsewhere.insert(file);
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod actions;
 mod crashes;
 mod stand_in;
 mod submissions;
+mod without_server;
 
 use serde_json::Value;
 use slm_benchmark::bot::store::{Job, JobState, Store};
