@@ -175,6 +175,10 @@ fn files_below(folder: &Path) -> anyhow::Result<Vec<String>> {
         let name = name.to_str().with_context(|| format!("{} is no file of ours", name.display()))?;
         files.push(format!("samples/{name}"));
     }
+    // A signed run is published with its signature.
+    if folder.join("run.json.sig").is_file() {
+        files.push("run.json.sig".to_owned());
+    }
     files.sort_unstable();
     Ok(files)
 }

@@ -3,7 +3,7 @@
 //! The snapshot's name is the day of the latest run and a digest of the content: archiving the same results again changes nothing.
 //! `sha256sum -c SHA256SUMS` checks a snapshot without this program.
 
-use super::{InvalidInput, Outcome, artifact_files};
+use super::{InvalidInput, Outcome, artifact_files, sign::SIGNATURE};
 use crate::evaluation::write_atomically;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -40,6 +40,8 @@ pub(super) fn run(arguments: &ArchiveArguments) -> anyhow::Result<Outcome> {
     for stored in &runs {
         files.push(stored.path.clone());
         files.extend(stored.run.samples.iter().map(|sample| stored.folder().join(&sample.file)));
+        // Who signed a run can be checked in the snapshot too.
+        files.extend(Some(stored.folder().join(SIGNATURE)).filter(|path| path.is_file()));
     }
     files.sort();
     let digests = digest_list(&arguments.results, &files)?;

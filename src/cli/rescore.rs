@@ -1,12 +1,14 @@
 //! Scores a stored answer again from its sample line alone, as far as the line allows.
 //!
-//! The line has no dataset row. What only the row knows (which WinoGrande option is right, which TruthfulQA answers are true, whom BBQ's
-//! question stereotypes, the words of a WikiText page, a program's verdict) is checked as far as the answers bound it.
+//! The line has no dataset row. What a score needs of the row beside the target (which WinoGrande option is right, which TruthfulQA answers are
+//! true, whom BBQ's question stereotypes, what a program did) stands in `details`. In lines of older runs, which lack it, and for the words of
+//! a WikiText page the score is checked as far as the answers bound it.
 
 use crate::benchmark::python::{sha256_hex, target_text};
 use crate::benchmark::{Document, Item, OutputKind, Response, Scoring, Task, Verdict};
 use crate::leaderboard::audit::Difference;
 use crate::leaderboard::run::SampleLine;
+use crate::sandbox::Program;
 use serde_json::{Map, Value};
 
 /// Largest relative difference of a recomputed figure: another machine's exponential function, never another answer.
@@ -17,6 +19,7 @@ pub(super) fn rescore(task: &dyn Task, line: &SampleLine, chat_template: bool) -
     let mut found = Vec::new();
     hashes(line, &mut found);
     let Some(responses) = responses(line, &mut found) else { return found };
+    programs(task, line, &responses, &mut found);
     let document = known_document(line);
     let filtered = filtered(task, &document, &responses);
     // HumanEval's filter puts the row's prompt before the answer; behind a chat template the context is more than that prompt.
@@ -66,7 +69,7 @@ fn responses(line: &SampleLine, found: &mut Vec<Difference>) -> Option<Vec<Respo
 
 /// What the line tells about the row, under the names that tasks read.
 fn known_document(line: &SampleLine) -> Document {
-    let mut document = Document::new();
+    let mut document = line.details.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
     if let Some(target) = line.target.as_str() {
         document.insert("answer".to_owned(), Value::from(target));
     }
@@ -110,13 +113,17 @@ fn expected_metrics(
     let name = spec.name.trim_start_matches("smoke_");
     match name {
         // The right option is in the row.
-        "winogrande" => return Expected::OneOf("acc,none", right_or_wrong()),
-        "truthfulqa_mc2" => return Expected::OneOf("acc,none", shares(responses)),
+        "winogrande" if !document.contains_key("gold") => return Expected::OneOf("acc,none", right_or_wrong()),
+        "truthfulqa_mc2" if !document.contains_key("mc2_targets") => return Expected::OneOf("acc,none", shares(responses)),
         "bbq" | "bbq_full" => {
             // A gold answer from 2 on stands for all ways to say that it cannot be known.
             let (Some(best), Some(gold)) = (best(responses), line.target.as_u64()) else { return Expected::Unknown };
             let right = if gold >= 2 { best >= 2 } else { best as u64 == gold };
-            return Expected::OneOf("acc,none", vec![Value::from(if right { 1.0 } else { 0.0 })]);
+            let right = Value::from(if right { 1.0 } else { 0.0 });
+            // The details must not make another answer right than the target.
+            if !document.contains_key("category") || !line.metrics.get("acc,none").is_some_and(|stored| same(stored, &right)) {
+                return Expected::OneOf("acc,none", vec![right]);
+            }
         }
         "wikitext" => return Expected::Unknown,
         _ => {}
@@ -127,16 +134,21 @@ fn expected_metrics(
         return Expected::OneOf(key, right_or_wrong());
     }
     let delimiter = if chat_template { "" } else { spec.target_delimiter };
-    let Some(item) = item(spec.output, line, delimiter) else { return Expected::Unknown };
+    let Some(item) = item(name, spec.output, line, delimiter) else { return Expected::Unknown };
     match task.metrics(&Scoring { document, item: &item, responses, filtered, verdicts: &verdicts }) {
         Ok(metrics) => Expected::Metrics(metrics),
         Err(_) => Expected::Unknown,
     }
 }
 
-fn item(output: OutputKind, line: &SampleLine, delimiter: &str) -> Option<Item> {
+fn item(name: &str, output: OutputKind, line: &SampleLine, delimiter: &str) -> Option<Item> {
     let text = |request: &Value, index: usize| request.get(index).and_then(Value::as_str).map(str::to_owned);
     let first = line.arguments.first()?;
+    if name == "winogrande" {
+        let gold = usize::try_from(line.details.as_ref()?.get("gold")?.as_u64()?).ok()?;
+        let contexts = line.arguments.iter().map(|request| text(request, 0)).collect::<Option<_>>()?;
+        return Some(Item::Partial { contexts, continuation: line.target.as_str()?.to_owned(), gold });
+    }
     Some(match output {
         OutputKind::MultipleChoice => {
             let choices = line.arguments.iter().map(|request| {
@@ -150,6 +162,50 @@ fn item(output: OutputKind, line: &SampleLine, delimiter: &str) -> Option<Item> 
         OutputKind::LoglikelihoodRolling => Item::Text { text: text(first, 0)? },
         OutputKind::GenerateUntil => Item::Generation { question: text(first, 0)?, target: line.target.as_str()?.to_owned() },
     })
+}
+
+/// Checks that what was run is what the model wrote, with the document's own test, and that a program that passed has nothing to explain.
+fn programs(task: &dyn Task, line: &SampleLine, responses: &[Response], found: &mut Vec<Difference>) {
+    let name = task.spec().name.trim_start_matches("smoke_");
+    if !["humaneval", "mbpp"].contains(&name) {
+        return;
+    }
+    let Some(list) = stored_programs(line) else {
+        found.push(Difference::new("/details/programs", "is missing or damaged: no program stands behind the score"));
+        return;
+    };
+    if list.len() != responses.len() {
+        found.push(Difference::new("/details/programs", format!("has {} programs for {} answers", list.len(), responses.len())));
+    }
+    for (index, (stored, response)) in list.iter().zip(responses).enumerate() {
+        let pointer = |field: &str| format!("/details/programs/{index}/{field}");
+        let Response::Text(answer) = response else { continue };
+        if !stored.program.candidate.ends_with(answer.as_str()) {
+            found.push(Difference::new(pointer("program/candidate"), "is not what the model wrote"));
+        }
+        if line.target.as_str() != Some(stored.program.test.as_str()) {
+            found.push(Difference::new(pointer("program/test"), "is not the document's test"));
+        }
+        if stored.verdict == Verdict::Passed && !stored.reason.is_empty() {
+            found.push(Difference::new(pointer("reason"), format!("is `{}`, but the program passed", stored.reason)));
+        }
+    }
+}
+
+/// A program as the line keeps it.
+#[derive(serde::Deserialize)]
+pub(super) struct StoredProgram {
+    /// What ran.
+    pub(super) program: Program,
+    /// How it ended.
+    pub(super) verdict: Verdict,
+    /// Why.
+    pub(super) reason: String,
+}
+
+/// The programs of a line; `None` where it has none or they cannot be read.
+pub(super) fn stored_programs(line: &SampleLine) -> Option<Vec<StoredProgram>> {
+    serde_json::from_value(line.details.as_ref()?.get("programs")?.clone()).ok()
 }
 
 /// Verdicts of a coding task's programs, where the line has them: `details.programs`, each with its `verdict`.

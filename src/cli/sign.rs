@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// What the signature is for, so that it cannot stand for anything else that the same key signs.
 pub(super) const NAMESPACE: &str = "slm-bench-run";
 
+/// Name of the signature beside `run.json`.
+pub(super) const SIGNATURE: &str = "run.json.sig";
+
 /// Arguments of `sign`.
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -48,7 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 }
 
 fn signature_path(run: &Path) -> PathBuf {
-    run.with_file_name("run.json.sig")
+    run.with_file_name(SIGNATURE)
 }
 
 /// Keys whose signatures count, each with the names it stands for.

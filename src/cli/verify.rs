@@ -1,16 +1,17 @@
 //! `slm-bench verify`: recomputes everything published from the artifacts, and names every field that differs.
 
 use super::artifact_files::{self, StoredRun};
-use super::rescore::{close, rescore};
+use super::rescore::{StoredProgram, close, rescore, stored_programs};
 use super::sign::AllowedSigners;
 use super::{InvalidInput, Outcome, UsageError};
 use crate::benchmark::registry::{self, Entry};
-use crate::benchmark::{DocumentScore, Task, TaskSpec, long_context};
-use crate::evaluation::{group_record, leaf_record, read_samples, task_of_run};
+use crate::benchmark::{DocumentScore, Task, TaskSpec, Verdict, long_context};
+use crate::evaluation::{ProgramRunner, SandboxedPrograms, group_record, leaf_record, read_samples, task_of_run};
 use crate::leaderboard::audit::{Difference, audit_run, differences};
 use crate::leaderboard::registry::Entry as ModelEntry;
 use crate::leaderboard::run::{GroupRecord, Metric, Run, SampleFile, SampleLine, TaskRecord, TaskStatus};
 use crate::leaderboard::{Registry, Submitted, board};
+use crate::sandbox::{Program, SandboxConfig};
 use crate::submission;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -49,6 +50,9 @@ pub(super) struct VerifyArguments {
     /// A run without a signature is a difference
     #[arg(long, requires = "allowed_signers")]
     require_signatures: bool,
+    /// Run the programs of coding tasks again in the sandbox, and compare the verdicts
+    #[arg(long)]
+    rerun_programs: bool,
     /// How differences are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -76,6 +80,9 @@ struct Verification {
     sample_files: usize,
     sample_lines: u64,
     models: usize,
+    /// Programs of coding tasks that were run again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    programs: Option<usize>,
     findings: Vec<Finding>,
 }
 
@@ -101,6 +108,9 @@ pub(super) fn run(arguments: &VerifyArguments) -> anyhow::Result<Outcome> {
     }
     let mut verification = Verification::default();
     let runs = results.as_deref().map(|results| verify_runs(results, &mut verification)).transpose()?;
+    if arguments.rerun_programs {
+        rerun_programs(runs.as_deref().unwrap_or_default(), &mut verification)?;
+    }
     if let Some(signers) = &arguments.allowed_signers {
         let signers = AllowedSigners::read(signers)?;
         for stored in runs.iter().flatten() {
@@ -127,7 +137,10 @@ fn print(verification: &Verification, format: Format) -> anyhow::Result<()> {
     for Finding { file, difference: Difference { pointer, message } } in &verification.findings {
         println!("{file}: {} {message}", if pointer.is_empty() { "the file" } else { pointer });
     }
-    let Verification { runs, sample_files, sample_lines, models, findings } = verification;
+    let Verification { runs, sample_files, sample_lines, models, programs, findings } = verification;
+    if let Some(programs) = programs {
+        println!("{programs} programs were run again");
+    }
     let seen = format!("{runs} runs, {sample_files} sample files with {sample_lines} documents, {models} models");
     match findings.len() {
         0 => println!("verified: {seen}; everything follows from the artifacts"),
@@ -487,6 +500,38 @@ fn compare_numbers(pointer: &str, expected: Option<f64>, actual: Option<f64>, fo
     if !equal {
         found.push(Difference::new(pointer, format!("is {}, the documents give {}", text(actual), text(expected))));
     }
+}
+
+// Programs.
+
+/// Runs the stored programs of coding tasks again. A program that came near its time limit may end otherwise on another machine.
+fn rerun_programs(runs: &[StoredRun], verification: &mut Verification) -> anyhow::Result<()> {
+    let runner = SandboxedPrograms::new(SandboxConfig::new(std::env::current_exe().context("cannot find this program's own file")?));
+    let mut count = 0;
+    for stored in runs {
+        for sample in stored.run.samples.iter().filter(|sample| sample.task.ends_with("humaneval") || sample.task == "mbpp") {
+            let path = stored.folder().join(&sample.file);
+            // A file that cannot be read has been reported where the files are checked.
+            let Ok(lines) = read_samples(&path) else { continue };
+            let kept: Vec<(usize, usize, StoredProgram)> = (lines.iter().enumerate())
+                .flat_map(|(number, line)| {
+                    let programs = stored_programs(line).unwrap_or_default();
+                    programs.into_iter().enumerate().map(move |(index, program)| (number, index, program))
+                })
+                .collect();
+            let programs: Vec<Program> = kept.iter().map(|(.., stored)| stored.program.clone()).collect();
+            count += programs.len();
+            for ((number, index, stored), execution) in kept.iter().zip(runner.run(&programs)?) {
+                let verdict = Verdict::of_sandbox(execution.verdict);
+                if verdict != Some(stored.verdict) {
+                    let message = format!("is {:?}, run again {:?}: {}", stored.verdict, execution.verdict, execution.reason);
+                    verification.say(&path, [Difference::new(format!("/{number}/details/programs/{index}/verdict"), message)]);
+                }
+            }
+        }
+    }
+    verification.programs = Some(count);
+    Ok(())
 }
 
 // Registry and leaderboard.

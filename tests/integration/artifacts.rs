@@ -181,6 +181,70 @@ fn every_tampering_is_found_and_named() {
         Box::new(move |repository: &Repository| edit(&repository.path(path), |value| set(value, pointer, new.clone())))
     };
     let tamperings: Vec<Tampering<'_>> = vec![
+        (
+            "the other option of WinoGrande made right",
+            "winogrande.jsonl.zst: /0/metrics/acc,none",
+            Box::new(|_| {
+                forge_samples(&run(0), "winogrande", |lines| {
+                    let gold = lines[0].details.as_ref().and_then(|details| details["gold"].as_u64()).expect("the right option");
+                    lines[0].details = Some(json!({ "gold": 1 - gold }));
+                });
+            }),
+        ),
+        (
+            "a biased answer called unbiased",
+            "bbq.jsonl.zst: /0/metrics/amb_bias_score",
+            Box::new(|_| {
+                forge_samples(&run(0), "bbq", |lines| {
+                    let bias = lines[0].metrics.get_mut("amb_bias_score,none").expect("the bias");
+                    bias[1] = json!(1.0 - bias[1].as_f64().unwrap_or(0.0));
+                });
+            }),
+        ),
+        (
+            "a false answer of TruthfulQA called true",
+            "truthfulqa_mc2.jsonl.zst: /0/metrics/acc,none",
+            Box::new(|_| {
+                forge_samples(&run(0), "truthfulqa_mc2", |lines| {
+                    lines[0].details = Some(json!({"mc2_targets": {"labels": [1, 1, 1, 1, 0]}}));
+                });
+            }),
+        ),
+        (
+            "another program than the model's",
+            "humaneval.jsonl.zst: /0/details/programs/0/program/candidate is not what the model wrote",
+            Box::new(|_| {
+                forge_samples(&run(0), "humaneval", |lines| {
+                    let details = lines[0].details.as_mut().expect("programs");
+                    details["programs"][0]["program"]["candidate"] = json!("def f():\n    return 1 + 0\n");
+                });
+            }),
+        ),
+        (
+            "an easier test",
+            "mbpp.jsonl.zst: /0/details/programs/0/program/test is not the document's test",
+            Box::new(|_| {
+                forge_samples(&run(0), "mbpp", |lines| {
+                    lines[0].details.as_mut().expect("programs")["programs"][0]["program"]["test"] = json!("assert True");
+                });
+            }),
+        ),
+        (
+            "a verdict turned",
+            "mbpp.jsonl.zst: /0/metrics/pass_at_1,none",
+            Box::new(|_| {
+                forge_samples(&run(0), "mbpp", |lines| {
+                    let program = &mut lines[0].details.as_mut().expect("programs")["programs"][0];
+                    let verdict = if program["verdict"] == json!("passed") { "failed" } else { "passed" };
+                    (program["verdict"], program["reason"]) = (json!(verdict), json!(""));
+                });
+            }),
+        ),
+        (
+            "the programs taken out",
+            "humaneval.jsonl.zst: /0/details/programs is missing",
+            Box::new(|_| forge_samples(&run(0), "humaneval", |lines| lines[0].details = None)),
+        ),
         ("a task's score", "/tasks/arc_challenge/score is 99.5", json_edit(run(0), "/tasks/arc_challenge/score", json!(99.5))),
         ("a metric", "/tasks/boolq/metrics/acc,none/value", json_edit(run(0), "/tasks/boolq/metrics/acc,none/value", json!(0.99))),
         ("a standard error", "/tasks/piqa/score_stderr", json_edit(run(0), "/tasks/piqa/score_stderr", json!(0.01))),
@@ -394,6 +458,24 @@ fn every_tampering_is_found_and_named() {
     assert_eq!(code, Some(0), "{out}");
 }
 
+/// The stored programs end again as they did, and a verdict that was turned with everything around it does not.
+#[test]
+fn programs_can_be_run_again() {
+    let repository = Repository::new([0], &["FP16"]);
+    let arguments = ["--results", "results/raw", "--rerun-programs"];
+    let (code, out) = repository.verify(&arguments);
+    assert!(code == Some(0) && out.contains("16 programs were run again"), "{out}");
+    forge_samples(&repository.runs[0], "humaneval", |lines| {
+        for line in lines {
+            let program = &mut line.details.as_mut().expect("programs")["programs"][0];
+            (program["verdict"], program["reason"]) = (json!("passed"), json!(""));
+            line.metrics.insert("pass@1,create_test".to_owned(), json!(1.0));
+        }
+    });
+    let (code, out) = repository.verify(&arguments);
+    assert!(code == Some(1) && out.contains("/details/programs/0/verdict is Passed, run again Failed"), "{out}");
+}
+
 /// Every file below a folder.
 fn snapshot(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
@@ -490,6 +572,7 @@ fn reports_show_every_run_and_escape_what_authors_wrote() {
 #[test]
 fn an_archive_is_made_once_and_lists_its_digests() {
     let repository = Repository::new([0], &["FP16"]);
+    fs::write(repository.runs[0].with_file_name("run.json.sig"), "a signature").expect("the folder is there");
     let first = repository.must(&["archive", "--results", "results/raw", "--archive-dir", "results/archives"]);
     let second = repository.must(&["archive", "--results", "results/raw", "--archive-dir", "results/archives"]);
     assert!(first.contains("1 runs") && second.contains("already there"), "{first}{second}");
@@ -497,6 +580,7 @@ fn an_archive_is_made_once_and_lists_its_digests() {
         fs::read_dir(repository.path("results/archives")).expect("it is there").map(|e| e.expect("an entry").path()).collect();
     assert_eq!(snapshots.len(), 1, "nothing unfinished is left: {snapshots:?}");
     let list = fs::read_to_string(snapshots[0].join("SHA256SUMS")).expect("the list is there");
+    assert!(list.contains("/run.json.sig\n"), "a signature goes with its run: {list}");
     for line in list.lines() {
         let (digest, file) = line.split_once("  ").expect("digest and path");
         assert_eq!(hex::encode(Sha256::digest(fs::read(snapshots[0].join(file)).expect("the file is there"))), digest);

@@ -17,6 +17,7 @@ mod hub;
 mod hub_cache;
 mod leaderboard;
 mod operating;
+mod original_defects;
 mod publish;
 #[cfg(feature = "engine")]
 mod run;

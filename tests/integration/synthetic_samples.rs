@@ -116,7 +116,8 @@ fn answered(task: &dyn Task, index: u64, ability: f64, numbers: &mut Numbers) ->
         }
         "humaneval" | "mbpp" => {
             let verdict = if right { Verdict::Passed } else { Verdict::Failed };
-            generated("    return 1\n".to_owned(), json!({ "prompt": context }), "assert f() == 1", vec![verdict])
+            let answer = if right { "def f():\n    return 1\n" } else { "def f():\n    return 2\n" };
+            generated(answer.to_owned(), json!({ "prompt": context }), "assert f() == 1", vec![verdict])
         }
         _ => {
             let count = if spec.name.starts_with("mmlu") { 4 } else { 2 + index % 3 };
@@ -125,6 +126,24 @@ fn answered(task: &dyn Task, index: u64, ability: f64, numbers: &mut Numbers) ->
             choice(numbers, choices, gold, json!({ "mc1_targets": {} }))
         }
     }
+}
+
+/// What the line says beside the answers, as a run writes it.
+fn details(task: &dyn Task, answered: &Answered) -> Option<Value> {
+    if let Item::Partial { gold, .. } = &answered.item {
+        return Some(json!({ "gold": gold }));
+    }
+    if answered.verdicts.is_empty() {
+        return task.details(&answered.document);
+    }
+    let Item::Generation { target, .. } = &answered.item else { return None };
+    let programs = answered.verdicts.iter().zip(&answered.responses).map(|(verdict, response)| {
+        let Response::Text(answer) = response else { return Value::Null };
+        // The function returns 1 where it shall pass.
+        let program = json!({"candidate": answer, "test": target, "helpers": "", "entry_point": null});
+        json!({"program": program, "verdict": verdict, "reason": if *verdict == Verdict::Passed { "" } else { "a test failed" }})
+    });
+    Some(json!({ "programs": programs.collect::<Vec<_>>() }))
 }
 
 fn sample_line(task: &dyn Task, index: u64, answered: &Answered) -> SampleLine {
@@ -151,7 +170,7 @@ fn sample_line(task: &dyn Task, index: u64, answered: &Answered) -> SampleLine {
         resps: responses.iter().map(Response::to_json).collect(),
         filtered_resps: filtered.into_iter().collect(),
         metrics: metrics.into_iter().collect(),
-        details: None,
+        details: details(task, answered),
     }
 }
 

@@ -38,6 +38,9 @@ const CATEGORIES: [(&str, &str, &str); 11] = [
     ("Sexual_orientation", "amb_bias_score_Sexual_orientation", "disamb_bias_score_Sexual_orientation"),
 ];
 
+/// Columns that the metrics read, kept in the sample line.
+const DETAILS: [&str; 7] = ["ans0", "ans1", "ans2", "label", "biased_answers", "context_condition", "category"];
+
 struct Bbq {
     spec: TaskSpec,
 }
@@ -204,6 +207,12 @@ impl Task for Bbq {
             put(disambiguated, of_category(name));
         }
         Ok(metrics)
+    }
+
+    /// What the bias scores depend on beside the answers.
+    fn details(&self, document: &Document) -> Option<Value> {
+        let kept = DETAILS.into_iter().filter_map(|name| Some((name.to_owned(), document.get(name)?.clone())));
+        Some(Value::Object(kept.collect()))
     }
 
     fn chance(&self, document: &Document, _item: &Item) -> Option<f64> {

@@ -95,6 +95,12 @@ impl Task for TruthfulQa {
         Ok(Metrics::from_iter([("acc,none".to_owned(), json!(if total == 0.0 { f64::NAN } else { correct }))]))
     }
 
+    /// Which answers are true, where more than the first can be.
+    fn details(&self, document: &Document) -> Option<Value> {
+        let labels = fields::structure(document, self.targets).ok()?.get("labels")?;
+        self.by_probability.then(|| json!({ self.targets: { "labels": labels } }))
+    }
+
     fn chance(&self, document: &Document, item: &Item) -> Option<f64> {
         if !self.by_probability {
             return item.chance();

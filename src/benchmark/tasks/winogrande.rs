@@ -7,6 +7,7 @@ use crate::benchmark::registry::Entry;
 use crate::benchmark::score::{Metrics, Scoring};
 use crate::benchmark::smoke;
 use crate::benchmark::{Dataset, Document, Item, Sampler, Task, TaskSpec};
+use serde_json::{Value, json};
 
 struct WinoGrande {
     spec: TaskSpec,
@@ -45,6 +46,14 @@ impl Task for WinoGrande {
             continuation: strip(after).to_owned(),
             gold,
         })
+    }
+
+    /// Which option is right: the target is the rest of the sentence, which does not say.
+    fn details(&self, document: &Document) -> Option<Value> {
+        match self.item(document) {
+            Ok(Item::Partial { gold, .. }) => Some(json!({ "gold": gold })),
+            _ => None,
+        }
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {
