@@ -335,7 +335,8 @@ fn tasks_with_bad_data_fail_alone() {
     assert_eq!(samples(&place.run_folder("out"))["boolq.jsonl.zst"], boolq);
 }
 
-/// Weights that are not numbers give an `invalid` task, never a low score.
+/// Weights that are not numbers give an `invalid` task, or are named before anything is asked by the engine that reads every weight; never a
+/// low score.
 #[test]
 fn weights_that_are_not_numbers_give_no_score() {
     let place = Place::with_data();
@@ -350,7 +351,10 @@ fn weights_that_are_not_numbers_give_no_score() {
         value.copy_from_slice(&[0xc0, 0x7f]);
     }
     fs::write(&path, bytes).unwrap();
-    place.run("out", &["--tasks", TASKS, "--num-fewshot", "1", "--limit", "2"], 4);
+    let refused = place.run("refused", &["--tasks", TASKS, "--num-fewshot", "1", "--limit", "2"], 3);
+    let error = text(&refused.stderr);
+    assert!(error.contains("`model.norm.weight` holds NaN"), "{error}");
+    place.run("out", &["--tasks", TASKS, "--num-fewshot", "1", "--limit", "2", "--engine", "mistralrs"], 4);
     let run = json_of(&place.run_folder("out").join("run.json"));
     for task in TASKS.split(',') {
         let record = &run["tasks"][task];

@@ -232,7 +232,11 @@ fn ten_thousand_forged_requests_change_nothing() {
             _ if number % 400 == 7 => (server.unsigned("issues", &id, &oversized), StatusCode::PAYLOAD_TOO_LARGE),
             _ => (server.unsigned("push", &id, &forged).header("x-hub-signature-256", "sha1=0000"), StatusCode::UNAUTHORIZED),
         };
-        assert_eq!(request.send().unwrap().status(), expected, "request {number}");
+        match request.send() {
+            Ok(answer) => assert_eq!(answer.status(), expected, "request {number}"),
+            // The server answers a body that is too long without reading it to its end, so that the connection may break while it is sent.
+            Err(error) => assert_eq!(expected, StatusCode::PAYLOAD_TOO_LARGE, "request {number}: {error}"),
+        }
     };
     std::thread::scope(|scope| {
         for part in 0..4 {
