@@ -1,5 +1,6 @@
 //! `slm-bench serve`: the webhook server and its worker.
 
+use super::signals::Interrupts;
 use super::{Outcome, UsageError};
 use crate::bot::config::{App, Config, ConfigError, ExecutorKind, GitHub, SecretSource};
 use crate::bot::executor::{ActionsConfig, ActionsExecutor, Executor, LocalConfig, LocalExecutor};
@@ -61,10 +62,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let listener = runtime
         .block_on(tokio::net::TcpListener::bind(config.server.listen))
         .with_context(|| format!("cannot listen on {}", config.server.listen))?;
+    // Before anybody is told that the server is there: from then on it ends in order.
+    let interrupts = {
+        let _context = runtime.enter();
+        Interrupts::listen().context("cannot listen for signals")?
+    };
+    runtime.spawn(watch_signals(interrupts, Arc::clone(&signal)));
     // Tests and people who let the system choose a port read it here.
     eprintln!("listening on http://{}", listener.local_addr().context("the socket has no address")?);
 
-    runtime.spawn(watch_signals(Arc::clone(&signal)));
     let waking = Arc::clone(&signal);
     runtime.spawn(async move {
         loop {
@@ -230,8 +236,8 @@ fn local_config(config: &Config) -> anyhow::Result<LocalConfig> {
     })
 }
 
-async fn watch_signals(signal: Arc<Signal>) {
-    while super::signals::next_signal().await.is_ok() {
+async fn watch_signals(mut interrupts: Interrupts, signal: Arc<Signal>) {
+    while interrupts.next().await.is_ok() {
         if signal.is_stopped() {
             std::process::exit(130);
         }

@@ -11,10 +11,8 @@ pub(crate) fn stop_flag() -> &'static AtomicBool {
         std::thread::spawn(|| {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
             runtime.block_on(async {
-                loop {
-                    if next_signal().await.is_err() {
-                        return;
-                    }
+                let Ok(mut interrupts) = Interrupts::listen() else { return };
+                while interrupts.next().await.is_ok() {
                     if STOP.swap(true, Ordering::Relaxed) {
                         std::process::exit(130);
                     }
@@ -26,19 +24,43 @@ pub(crate) fn stop_flag() -> &'static AtomicBool {
     &STOP
 }
 
+/// The interrupts from now on: one that arrives between two calls of [`Interrupts::next`] is not lost.
 #[cfg(unix)]
-/// Ends at the next interrupt.
-pub(super) async fn next_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupt = tokio::signal::ctrl_c() => interrupt,
-        _ = terminate.recv() => Ok(()),
+pub(super) struct Interrupts {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Interrupts {
+    /// Listens from now on; the system's own way with them, which ends the program, is over. Called inside of a runtime.
+    pub(super) fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Ends at the next one.
+    pub(super) async fn next(&mut self) -> std::io::Result<()> {
+        tokio::select! {
+            _ = self.interrupt.recv() => Ok(()),
+            _ = self.terminate.recv() => Ok(()),
+        }
     }
 }
 
+/// The interrupts.
 #[cfg(not(unix))]
-/// Ends at the next interrupt.
-pub(super) async fn next_signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+pub(super) struct Interrupts;
+
+#[cfg(not(unix))]
+impl Interrupts {
+    /// Listens from the first call of [`Interrupts::next`] on.
+    pub(super) fn listen() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// Ends at the next one.
+    pub(super) async fn next(&mut self) -> std::io::Result<()> {
+        tokio::signal::ctrl_c().await
+    }
 }
