@@ -2,6 +2,7 @@
 //! for GitHub. Every test ends by proving that no comment is unread, no delivery unhandled and no job unfinished.
 
 mod actions;
+mod comments;
 mod crashes;
 mod stand_in;
 mod submissions;
