@@ -52,7 +52,6 @@ pub const KEYS: &[(&str, &str)] = &[
     ("executor.device", "where a local evaluation computes: auto, cpu, cuda, metal"),
     ("executor.dtype", "data type of the computation: auto, f32, bf16, f16"),
     ("executor.actions.workflow", "file name of the workflow that is dispatched"),
-    ("executor.actions.runner", "label of the self-hosted runners"),
     ("executor.actions.shards", "jobs that one run is split into"),
     ("publication.large_artifacts", "where sample files above the bound go: `repository`, or `release` for release assets"),
     ("publication.large_bytes", "the bound: larger sample files are large"),
@@ -380,15 +379,13 @@ impl Executor {
 pub struct Actions {
     /// File name of the workflow.
     pub workflow: String,
-    /// Label of the runners.
-    pub runner: String,
     /// Jobs that one run is split into.
     pub shards: NonZeroU32,
 }
 
 impl Default for Actions {
     fn default() -> Self {
-        Self { workflow: "evaluate.yml".to_owned(), runner: "self-hosted".to_owned(), shards: NonZeroU32::MIN }
+        Self { workflow: "evaluate.yml".to_owned(), shards: NonZeroU32::MIN }
     }
 }
 
@@ -671,7 +668,6 @@ dtype = "f32"
 
 [executor.actions]
 workflow = "evaluate.yml"
-runner = "gpu"
 shards = 4
 
 [publication]
