@@ -206,8 +206,8 @@ fn long_context_differences(stored: &StoredRun) -> Vec<Difference> {
     let tasks: Vec<&str> =
         if files.is_empty() { long_context::TASKS.to_vec() } else { files.iter().map(|(task, _)| task.as_str()).collect() };
     let lines = files.iter().flat_map(|(task, lines)| lines.iter().map(move |line| (task.as_str(), line.details.as_ref(), &line.metrics)));
-    let expected =
-        long_context::summary(&tasks, lines, window, &run.engine.device).and_then(|expected| serde_json::to_value(expected).ok());
+    let expected = long_context::summary(&tasks, lines, window, (&run.engine.name, &run.engine.device))
+        .and_then(|expected| serde_json::to_value(expected).ok());
     match expected {
         Some(expected) if files.is_empty() => {
             // Nothing was asked, so every length has its reason; which tasks were asked for is not in the samples.

@@ -1,4 +1,4 @@
-//! Both engines for one model: log-likelihoods by the native one, text by mistral.rs, and each checks the other.
+//! Both engines for one model: log-likelihoods by the native one, text by mistral.rs up to 8,192 tokens and natively beyond, and each checks the other where it can.
 //!
 //! The weights of one engine only are in memory: the other is dropped before one is loaded. Callers ask for many answers of one kind at a
 //! time, so this happens rarely.
@@ -12,6 +12,9 @@ use super::{
 };
 use serde_json::{Map, Value};
 use std::path::PathBuf;
+
+/// Longest text, prompt and answer, that mistral.rs writes here.
+const LONGEST_BY_MISTRALRS: usize = 8192;
 
 /// A model for both engines.
 pub(super) struct BothEngines {
@@ -69,6 +72,11 @@ impl BothEngines {
             ..native.description()
         };
         Ok(Self { dir: source.dir.to_owned(), options: *options, tokenizer, description, loaded: Loaded::Native(native) })
+    }
+
+    /// Whether the native engine must write it: mistral.rs holds a table of length × length for a prompt on the CPU.
+    fn is_long(&self, request: &GenerationRequest) -> Result<bool, EngineError> {
+        Ok(self.tokenizer.prompt_tokens(&request.context)? + request.max_new_tokens > LONGEST_BY_MISTRALRS)
     }
 
     fn native(&mut self) -> Result<&mut NativeModel, EngineError> {
@@ -131,7 +139,24 @@ impl LanguageModel for BothEngines {
         answered: &[bool],
         sink: &mut Sink<'_, Generation>,
     ) -> Result<Usage, EngineError> {
-        self.mistralrs()?.generate_until(requests, answered, sink)
+        let is_long: Vec<bool> = requests.iter().map(|request| self.is_long(request)).collect::<Result<_, _>>()?;
+        let mut usage = Usage::default();
+        for long in [false, true] {
+            let places: Vec<usize> = (0..requests.len()).filter(|&place| is_long[place] == long).collect();
+            if places.is_empty() {
+                continue;
+            }
+            let part: Vec<GenerationRequest> = places.iter().map(|&place| requests[place].clone()).collect();
+            let part_answered: Vec<bool> = places.iter().map(|&place| answered.get(place).copied().unwrap_or(false)).collect();
+            let mut part_sink = |index: usize, generation: Generation| sink(places[index], generation);
+            let used = if long {
+                self.native()?.generate_until(&part, &part_answered, &mut part_sink)?
+            } else {
+                self.mistralrs()?.generate_until(&part, &part_answered, &mut part_sink)?
+            };
+            usage.add(&used);
+        }
+        Ok(usage)
     }
 
     fn loglikelihood_alone(&mut self, request: &LoglikelihoodRequest) -> Result<(Loglikelihood, Usage), EngineError> {

@@ -212,7 +212,8 @@ fn generated_rows(
         let message = ChatMessage { role: "user".to_owned(), content: prompt.to_owned() };
         Ok(model.prompt_tokens(&model.render_chat(&[message], true)?)?)
     };
-    let longest = model.max_length().min(long_context::longest_on(&model.description().device));
+    let engine = model.description();
+    let longest = model.max_length().min(long_context::longest_on(&engine.name, &engine.device));
     let rows = long_context::documents(&spec.name, options.seed, longest, &count)?;
     let revision = source.revision(spec)?;
     let dataset = DatasetRecord { repo: GENERATED.to_owned(), config: None, split: spec.dataset.split.clone(), revision };

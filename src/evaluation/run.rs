@@ -207,7 +207,7 @@ fn long_context_of(run: &Run, folder: &Path, plan: &Plan, window: usize) -> anyh
         &tasks,
         lines.iter().map(|(task, details, metrics)| (*task, details.as_ref(), metrics)),
         window,
-        &run.engine.device,
+        (&run.engine.name, &run.engine.device),
     );
     Ok(grids.map(serde_json::to_value).transpose()?)
 }

@@ -84,7 +84,7 @@ pub fn summary<'a>(
     tasks: &[&str],
     lines: impl IntoIterator<Item = (&'a str, Option<&'a Value>, &'a BTreeMap<String, Value>)>,
     window: usize,
-    device: &str,
+    (engine, device): (&str, &str),
 ) -> Option<LongContext> {
     let mut answers: BTreeMap<Kind, Vec<Answered>> = BTreeMap::new();
     for (_, details, metrics) in lines.into_iter().filter(|(task, ..)| TASKS.contains(task)) {
@@ -97,7 +97,7 @@ pub fn summary<'a>(
         .filter(|kind| tasks.contains(&kind.task()))
         .map(|kind| {
             let answered = answers.get(&kind).map_or(&[][..], Vec::as_slice);
-            let lengths = LENGTHS.into_iter().map(|length| row(length, answered, window, longest_on(device))).collect();
+            let lengths = LENGTHS.into_iter().map(|length| row(length, answered, window, longest_on(engine, device))).collect();
             (kind.name().to_owned(), Grid { task: kind.task().to_owned(), lengths })
         })
         .collect();
@@ -126,7 +126,7 @@ fn row(length: usize, answered: &[Answered], window: usize, longest: usize) -> L
         let reason = if length > window {
             format!("longer than the model's window of {window} tokens")
         } else if length > longest {
-            format!("longer than the {longest} tokens that are asked on a CPU")
+            format!("longer than the {longest} tokens that mistral.rs is asked on a CPU")
         } else {
             "not reached within the limit of this run".to_owned()
         };
@@ -164,7 +164,8 @@ mod tests {
     #[test]
     fn the_grid_counts_the_samples() {
         let lines = [line("needle", 1024, 0, 1.0), line("needle", 1024, 25, 0.0), line("needle", 1024, 0, 0.0)];
-        let grid = summary(&[NEEDLE], lines.iter().map(|(details, metrics)| (NEEDLE, Some(details), metrics)), 2048, "cpu").unwrap();
+        let grid = summary(&[NEEDLE], lines.iter().map(|(details, metrics)| (NEEDLE, Some(details), metrics)), 2048, ("mistralrs", "cpu"))
+            .unwrap();
         assert_eq!(grid.grids.keys().collect::<Vec<_>>(), ["needle"]);
         let rows = &grid.grids["needle"].lengths;
         assert_eq!((rows[0].n, rows[0].correct, rows[0].prompt_tokens), (3, 1, Some([967, 992])));
@@ -179,12 +180,14 @@ mod tests {
     /// Without a long-context task there is no figure; a task whose window is too short says so for every length.
     #[test]
     fn nothing_asked_is_nothing_shown() {
-        assert_eq!(summary(&["boolq"], [], 2048, "cpu"), None);
-        let grid = summary(&[DOCUMENTS], [], 512, "cuda").unwrap();
+        assert_eq!(summary(&["boolq"], [], 2048, ("mistralrs", "cpu")), None);
+        let grid = summary(&[DOCUMENTS], [], 512, ("mistralrs", "cuda")).unwrap();
         assert_eq!(grid.grids.keys().collect::<Vec<_>>(), ["document", "two_documents"]);
         assert!(grid.grids["document"].lengths.iter().all(|row| row.reason.as_deref().is_some_and(|reason| reason.contains("512"))));
-        let reason = |device: &str| summary(&[NEEDLE], [], 32_768, device).unwrap().grids["needle"].lengths[5].reason.clone().unwrap();
-        assert_eq!(reason("cpu"), "longer than the 8192 tokens that are asked on a CPU");
-        assert_eq!(reason("cuda"), "not reached within the limit of this run");
+        let reason =
+            |engine, device| summary(&[NEEDLE], [], 32_768, (engine, device)).unwrap().grids["needle"].lengths[5].reason.clone().unwrap();
+        assert_eq!(reason("mistralrs", "cpu"), "longer than the 8192 tokens that mistral.rs is asked on a CPU");
+        assert_eq!(reason("native+mistralrs", "cpu"), "not reached within the limit of this run");
+        assert_eq!(reason("mistralrs", "cuda"), "not reached within the limit of this run");
     }
 }
