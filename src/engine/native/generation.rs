@@ -280,7 +280,7 @@ impl NativeModel {
         let known = self.decoder.embedding.rows.min(self.decoder.vocabulary()).max(1);
         let token = |place: usize| TokenId::try_from((place * 7919 + 13) % known).unwrap_or(0);
         // Put in the place of every token that is written: none of them ends the generation, and what a step costs does not depend on them.
-        let going_on = (0..).find(|token| !self.tokenizer.end_tokens().contains(token)).unwrap_or(0);
+        let going_on = (0..TokenId::MAX).find(|token| !self.tokenizer.end_tokens().contains(token)).unwrap_or(0);
         // One more than is timed, so that the length does not end it either.
         let request =
             GenerationRequest { context: String::new(), until: Vec::new(), max_new_tokens: new_tokens + 1, decoding: Decoding::Greedy };
