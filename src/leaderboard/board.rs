@@ -279,7 +279,7 @@ pub struct RunLink {
     pub difference_test: Option<Test>,
 }
 
-/// Runs whose documents' values [`derive`] can use: of every model the complete run that is shown, and the runs that are compared with it.
+/// Runs whose documents' values [`derive()`] can use: of every model the complete run that is shown, and the runs that are compared with it.
 pub fn paired_runs(registry: &Registry) -> impl Iterator<Item = &RunSummary> {
     let complete = |run: &&RunSummary| ranking::classify(run, None) == RunClass::Complete || run.chat_template;
     registry.models.iter().flat_map(|entry| &entry.runs).filter(complete)

@@ -92,7 +92,7 @@ pub struct Worker {
     pub hub: Hub,
     /// Where evaluations run.
     pub executor: Arc<dyn Executor>,
-    /// The publisher, with credentials that do not change; [`publish`] fetches those that do.
+    /// The publisher, with credentials that do not change; its method `publish` fetches those that do.
     pub publisher: Publisher,
     /// Where asynchronous calls run.
     pub runtime: tokio::runtime::Handle,
