@@ -6,14 +6,19 @@
 use super::{App, Received, SMALL_BODY};
 use crate::bot::store::{Delivery, Intake};
 use crate::github::webhook::{CommentAction, DELIVERY_HEADER, EVENT_HEADER, Event, SIGNATURE_HEADER};
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Events that GitHub sends to every App, whatever it subscribes to: nothing is wrong when they come.
 const ALWAYS_SENT: [&str; 4] = ["github_app_authorization", "installation", "installation_repositories", "installation_target"];
+
+/// How long a body that is too large is still read.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Longest delivery id: GitHub's are UUIDs of 36 characters.
 const LONGEST_ID: usize = 100;
@@ -122,28 +127,60 @@ async fn accept(app: &Arc<App>, request: Request) -> Result<(Received, StatusCod
 }
 
 /// The raw body, if it is not too large.
-async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Refusal> {
     let most = app.settings.max_body;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > most) {
+        discard(body, most).await;
         return Err(Refusal::TooLarge(most));
     }
     // A body of unknown length counts as a large one.
     let _place = match announced {
         Some(length) if length <= SMALL_BODY => None,
-        _ => Some(app.large_bodies.try_acquire().map_err(|_| Refusal::Busy)?),
-    };
-    to_bytes(body, most).await.map_err(|error| {
-        let mut cause: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(error) = cause {
-            // The type of the limit's error is not public where axum wraps it; its words are.
-            if error.to_string().contains("length limit exceeded") {
-                return Refusal::TooLarge(most);
+        _ => match app.large_bodies.try_acquire() {
+            Ok(place) => Some(place),
+            Err(_) => {
+                discard(body, most).await;
+                return Err(Refusal::Busy);
             }
-            cause = error.source();
+        },
+    };
+    let mut bytes = Vec::new();
+    while let Some(part) = next_part(&mut body).await? {
+        if bytes.len() + part.len() > most {
+            drop(bytes);
+            discard(body, most).await;
+            return Err(Refusal::TooLarge(most));
         }
-        Refusal::Broken
-    })
+        bytes.extend_from_slice(&part);
+    }
+    Ok(bytes.into())
+}
+
+/// The next bytes of a body; `None` at its end.
+async fn next_part(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
+    while let Some(frame) = body.frame().await {
+        // What is no data is a trailer.
+        if let Ok(part) = frame.map_err(|_| Refusal::Broken)?.into_data() {
+            return Ok(Some(part));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads on and keeps nothing, so that a sender who writes before it reads gets its answer rather than a broken connection. No longer than
+/// [`PATIENCE`] and no more than another body's worth: whoever sends on after that loses the connection.
+async fn discard(mut body: Body, most: usize) {
+    let all = async {
+        let mut read = 0;
+        while let Ok(Some(part)) = next_part(&mut body).await {
+            read += part.len();
+            if read > most.saturating_mul(2) {
+                break;
+            }
+        }
+    };
+    let _in_time = tokio::time::timeout(PATIENCE, all).await;
 }
 
 /// Stores a delivery off the event loop. Once begun, it is finished even when the sender hangs up.

@@ -232,13 +232,8 @@ fn ten_thousand_forged_requests_change_nothing() {
             _ if number % 400 == 7 => (server.unsigned("issues", &id, &oversized), StatusCode::PAYLOAD_TOO_LARGE),
             _ => (server.unsigned("push", &id, &forged).header("x-hub-signature-256", "sha1=0000"), StatusCode::UNAUTHORIZED),
         };
-        // The server answers a body that is too long without reading it to its end, so that the connection may break while it is sent, also
-        // under a request that follows on it: such a request is sent again.
-        let answer = (0..5).find_map(|_| request.try_clone().unwrap().send().ok());
-        match answer {
-            Some(answer) => assert_eq!(answer.status(), expected, "request {number}"),
-            None => assert_eq!(expected, StatusCode::PAYLOAD_TOO_LARGE, "request {number} got no answer"),
-        }
+        // Also a body that is too long is read to its end, so that its sender hears why it was refused.
+        assert_eq!(request.send().unwrap().status(), expected, "request {number}");
     };
     std::thread::scope(|scope| {
         for part in 0..4 {
