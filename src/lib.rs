@@ -10,6 +10,7 @@ pub mod benchmark;
 pub mod bot;
 pub mod cli;
 pub mod engine;
+mod error_chain;
 pub mod evaluation;
 pub mod github;
 pub mod hub;

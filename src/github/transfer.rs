@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::client::escaped;
-use super::transport::{Transport, bearer, chain_of};
+use super::transport::{Transport, bearer};
 use super::{Error, ReleaseAsset};
+use crate::error_chain::chain_of;
 
 /// A token must stay valid while a file is sent.
 const TRANSFER: Duration = Duration::from_mins(10);

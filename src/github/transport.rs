@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Auth, Error, Secret, Settings};
+use crate::error_chain::chain_of;
 
 /// Longest answer, in bytes. A page of 100 issues with texts of the greatest length has about 26 MiB.
 const LONGEST_ANSWER: usize = 32 << 20;
@@ -515,20 +516,6 @@ pub(super) fn bearer(token: &Secret) -> Result<HeaderValue, Error> {
 fn brief(error: &octocrab::Error) -> String {
     let text = chain_of(error);
     text.split("\n\nFound at").next().unwrap_or(&text).to_owned()
-}
-
-/// An error and its causes on one line; a cause that its effect has repeated already is left out.
-pub(super) fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 fn random_fraction() -> f64 {

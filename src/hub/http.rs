@@ -6,6 +6,7 @@
 use super::cache::{Repo, RepoKind, shorten};
 use super::error::HubError;
 use super::settings::HubConfig;
+use crate::error_chain::chain_of;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
@@ -360,20 +361,6 @@ fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
     let limit = text("ratelimit")?;
     let seconds = limit.split(';').find_map(|part| part.trim().strip_prefix("t="))?;
     seconds.parse().ok().map(Duration::from_secs)
-}
-
-/// An error with its causes, as one line.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 fn is_loopback(url: &Url) -> bool {
