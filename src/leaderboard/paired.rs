@@ -6,8 +6,9 @@
 use super::pillars::{PillarSpec, paired_samples};
 use super::registry::RunSummary;
 use super::run::{Run, TaskRecord};
-use crate::statistics::{Difference, PillarSample, Z_95, aggregate_difference, normal_p_value};
+use crate::statistics::{Difference, PillarSample, Z_95, aggregate_difference};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// How a rank interval or a difference was found.
@@ -28,8 +29,9 @@ pub struct ItemScores {
 
 #[derive(Clone, Debug)]
 struct RunItems {
-    /// Version, data set and number of documents of each leaf task: runs that agree in it answered the same documents in the same order.
-    questions: Vec<String>,
+    /// Digest of version, data set and number of documents of each leaf task: runs that agree in it answered the same documents in the same
+    /// order.
+    questions: [u8; 32],
     samples: Vec<PillarSample>,
 }
 
@@ -59,7 +61,8 @@ impl ItemScores {
             return;
         }
         if let Some(samples) = paired_samples(specs, &run.tasks) {
-            self.runs.insert(run.run_id.clone(), RunItems { questions: leaves().map(question).collect(), samples });
+            let questions = Sha256::digest(leaves().map(question).collect::<Vec<_>>().join("\n")).into();
+            self.runs.insert(run.run_id.clone(), RunItems { questions, samples });
         }
     }
 
@@ -69,10 +72,10 @@ impl ItemScores {
         self.runs.is_empty()
     }
 
-    /// Whether a run's values are here.
+    /// What a run's documents are, as a digest: runs of one digest are paired. `None` where its values are not here.
     #[must_use]
-    pub fn has(&self, run_id: &str) -> bool {
-        self.runs.contains_key(run_id)
+    pub fn questions(&self, run_id: &str) -> Option<[u8; 32]> {
+        self.runs.get(run_id).map(|items| items.questions)
     }
 
     /// The first run's aggregate minus the second's.
@@ -89,9 +92,7 @@ impl ItemScores {
 
 fn independent(first: &RunSummary, second: &RunSummary) -> Difference {
     let points = first.aggregate.score.zip(second.aggregate.score).map_or(0.0, |(a, b)| a - b);
-    let stderr = first.aggregate.stderr.zip(second.aggregate.stderr).map(|(a, b)| a.hypot(b));
-    let p_value = stderr.filter(|stderr| *stderr > 0.0).map_or(1.0, |stderr| normal_p_value(points / stderr));
-    Difference { points, stderr, p_value }
+    Difference::new(points, first.aggregate.stderr.zip(second.aggregate.stderr).map(|(a, b)| a.hypot(b)))
 }
 
 fn leaves_of(task: &TaskRecord) -> Vec<&TaskRecord> {

@@ -7,11 +7,11 @@
 use super::paired::{ItemScores, Test};
 use super::registry::{Action, Entry, RunSummary};
 use super::run::{SuiteRecord, TaskStatus};
-use crate::statistics::{RankInterval, rank_interval};
+use crate::statistics::{self, RankInterval};
 use chrono::{DateTime, Utc};
-use rayon::prelude::*;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 /// Name of the suite that is ranked.
 pub const RANKED_SUITE: &str = "standard";
@@ -140,17 +140,14 @@ pub fn tested_rank_intervals(runs: &[&RunSummary], items: &ItemScores) -> Vec<([
         let intervals = rank_intervals(&runs.iter().map(|run| run.aggregate.ci95).collect::<Vec<_>>());
         return intervals.into_iter().map(|interval| (interval, Test::Independent)).collect();
     }
-    (0..runs.len())
-        .into_par_iter()
-        .map(|model| {
-            let others = (0..runs.len()).filter(|other| *other != model);
-            let found: Vec<_> = others.map(|other| items.difference(runs[model], runs[other])).collect();
-            let differences: Vec<_> = found.iter().map(|found| found.difference).collect();
-            let RankInterval { best, worst } = rank_interval(&differences, ALPHA);
-            let paired = items.has(&runs[model].run_id) && found.iter().all(|found| found.test == Test::Paired);
-            ([best as u64, worst as u64], if paired { Test::Paired } else { Test::Independent })
-        })
-        .collect()
+    let difference = |first: usize, second: usize| Ok::<_, Infallible>(items.difference(runs[first], runs[second]).difference);
+    let Ok(intervals) = statistics::rank_intervals(runs.len(), ALPHA, difference);
+    let questions: Vec<_> = runs.iter().map(|run| items.questions(&run.run_id)).collect();
+    let test = |model: usize| {
+        let is_paired = questions[model].is_some() && questions.iter().all(|other| *other == questions[model]);
+        if is_paired { Test::Paired } else { Test::Independent }
+    };
+    (intervals.into_iter().enumerate()).map(|(model, RankInterval { best, worst })| ([best as u64, worst as u64], test(model))).collect()
 }
 
 /// Interval of each rank from the 95 % intervals of the scores: a model is certainly better than another where its interval lies

@@ -20,6 +20,15 @@ pub struct Difference {
     pub p_value: f64,
 }
 
+impl Difference {
+    /// With the p-value of a z-test; 1 where there is no standard error, or none above 0.
+    #[must_use]
+    pub fn new(points: f64, stderr: Option<f64>) -> Self {
+        let p_value = stderr.filter(|stderr| *stderr > 0.0).map_or(1.0, |stderr| normal_p_value(points / stderr));
+        Self { points, stderr, p_value }
+    }
+}
+
 /// A [`Difference`] with its uncertainty, and the items on which the models part.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Comparison {
@@ -63,7 +72,7 @@ pub fn aggregate_difference(first: &[PillarSample], second: &[PillarSample]) -> 
     let mut moments = Moments::default();
     each_pair(first, second, |share, a, b| moments.add(share, &task_moments(a, b)))?;
     let points = aggregate_score(first).zip(aggregate_score(second)).map_or(0.0, |(a, b)| a - b);
-    Ok(Difference { points, stderr: moments.stderr(), p_value: moments.p_value(points) })
+    Ok(moments.difference(points))
 }
 
 /// Task by task, pillar by pillar and in the aggregate: the difference of two models, its standard error, 95 % interval and p-value.
@@ -145,8 +154,8 @@ impl Moments {
         self.variance.map(|variance| (variance + self.added).sqrt())
     }
 
-    fn p_value(&self, points: f64) -> f64 {
-        self.stderr().filter(|stderr| *stderr > 0.0).map_or(1.0, |stderr| normal_p_value(points / stderr))
+    fn difference(&self, points: f64) -> Difference {
+        Difference::new(points, self.stderr())
     }
 }
 
@@ -180,7 +189,7 @@ impl DrawnPair {
         let flips = flips(first, second);
         let p_value = match flips {
             Some((only_first, only_second)) if first.scale() == Scale::Percent => mcnemar(only_first, only_second),
-            _ => moments.p_value(points),
+            _ => moments.difference(points).p_value,
         };
         let stderr = moments.variance.map(f64::sqrt);
         let ci95 = stderr.and_then(|_| percentile_interval(&mut differences.clone()));
@@ -217,7 +226,7 @@ impl DrawnSum {
     fn comparison(&mut self, points: f64) -> Comparison {
         let stderr = self.moments.variance.map(f64::sqrt);
         let ci95 = stderr.and_then(|_| percentile_interval(&mut self.differences));
-        Comparison { points, stderr, ci95, p_value: self.moments.p_value(points), flips: None }
+        Comparison { points, stderr, ci95, p_value: self.moments.difference(points).p_value, flips: None }
     }
 }
 

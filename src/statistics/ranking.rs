@@ -45,7 +45,7 @@ pub fn rank_interval(differences: &[Difference], alpha: f64) -> RankInterval {
 }
 
 /// Every model's rank interval. `difference(i, j)` compares models i < j, i first; it is called once for each pair, in parallel.
-/// Memory: 16 bytes for each ordered pair.
+/// Memory: some 50 bytes for each two models.
 ///
 /// # Errors
 /// The first error of `difference`.
