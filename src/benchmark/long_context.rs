@@ -27,15 +27,6 @@ pub const VERSION: &str = "1";
 /// Tokens of prompt and answer together.
 pub const LENGTHS: [usize; 6] = [1024, 2048, 4096, 8192, 16_384, 32_768];
 
-/// Longest text that mistral.rs is asked on a processor: it holds a table of length × length there, which takes gigabytes beyond it.
-pub const LONGEST_BY_MISTRALRS: usize = 8192;
-
-/// Longest text that an engine of this name is asked on a device of this class (`cpu`, `cuda`, `metal`).
-#[must_use]
-pub fn longest_on(engine: &str, device: &str) -> usize {
-    if engine == "mistralrs" && device == "cpu" { LONGEST_BY_MISTRALRS } else { LENGTHS[LENGTHS.len() - 1] }
-}
-
 /// Where the asked fact stands, in per cent of the text.
 pub const DEPTHS: [u32; 5] = [0, 25, 50, 75, 100];
 

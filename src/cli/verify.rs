@@ -6,6 +6,7 @@ use super::sign::AllowedSigners;
 use super::{InvalidInput, Outcome, UsageError};
 use crate::benchmark::registry::{self, Entry};
 use crate::benchmark::{DocumentScore, Task, TaskSpec, Verdict, long_context};
+use crate::engine::longest_text;
 use crate::evaluation::{ProgramRunner, SandboxedPrograms, group_record, leaf_record, read_samples, task_of_run};
 use crate::leaderboard::audit::{Difference, audit_run, differences};
 use crate::leaderboard::registry::Entry as ModelEntry;
@@ -206,7 +207,7 @@ fn long_context_differences(stored: &StoredRun) -> Vec<Difference> {
     let tasks: Vec<&str> =
         if files.is_empty() { long_context::TASKS.to_vec() } else { files.iter().map(|(task, _)| task.as_str()).collect() };
     let lines = files.iter().flat_map(|(task, lines)| lines.iter().map(move |line| (task.as_str(), line.details.as_ref(), &line.metrics)));
-    let expected = long_context::summary(&tasks, lines, window, (&run.engine.name, &run.engine.device))
+    let expected = long_context::summary(&tasks, lines, window, longest_text(&run.engine.name, &run.engine.device))
         .and_then(|expected| serde_json::to_value(expected).ok());
     match expected {
         Some(expected) if files.is_empty() => {

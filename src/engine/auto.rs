@@ -7,14 +7,11 @@ use super::mistralrs::MistralRsModel;
 use super::native::NativeModel;
 use super::tokenizer::ModelTokenizer;
 use super::{
-    ChatMessage, EngineDescription, EngineError, Generation, GenerationRequest, LanguageModel, Loglikelihood, LoglikelihoodRequest,
-    ModelSource, Options, RollingLoglikelihood, Sink, Timing, Usage, answers,
+    ChatMessage, EngineDescription, EngineError, Generation, GenerationRequest, LONGEST_BY_MISTRALRS, LanguageModel, Loglikelihood,
+    LoglikelihoodRequest, ModelSource, Options, RollingLoglikelihood, Sink, Timing, Usage, answers,
 };
 use serde_json::{Map, Value};
 use std::path::PathBuf;
-
-/// Longest text, prompt and answer, that mistral.rs writes here.
-const LONGEST_BY_MISTRALRS: usize = 8192;
 
 /// A model for both engines.
 pub(super) struct BothEngines {

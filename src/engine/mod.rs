@@ -297,6 +297,16 @@ pub enum EngineError {
 /// Receives answers as they are computed: the request's index in the slice, then its answer. An error stops the work.
 pub type Sink<'a, A> = dyn FnMut(usize, A) -> anyhow::Result<()> + 'a;
 
+/// Longest text, prompt and answer, that mistral.rs is asked to write on a processor: it holds a table of length × length there, which takes
+/// gigabytes beyond it.
+const LONGEST_BY_MISTRALRS: usize = 8192;
+
+/// Longest text that an engine of this name is asked to write on a device of this class (`cpu`, `cuda`, `metal`), whatever the model's window.
+#[must_use]
+pub fn longest_text(engine: &str, device: &str) -> usize {
+    if engine == "mistralrs" && device == "cpu" { LONGEST_BY_MISTRALRS } else { usize::MAX }
+}
+
 /// A loaded model that scores and writes text.
 ///
 /// Answers come in the order in which they are computed. `answered[i]` says that request `i` needs no answer any more

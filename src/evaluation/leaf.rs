@@ -9,7 +9,7 @@ use crate::benchmark::{
 };
 use crate::engine::{
     ChatMessage, EngineError, Finish, Generation, GenerationRequest, LanguageModel, Loglikelihood, LoglikelihoodRequest,
-    RollingLoglikelihood, Sink, Usage,
+    RollingLoglikelihood, Sink, Usage, longest_text,
 };
 use crate::leaderboard::run::{DatasetRecord, SampleLine, SelfCheck};
 use crate::sandbox::Program;
@@ -213,7 +213,7 @@ fn generated_rows(
         Ok(model.prompt_tokens(&model.render_chat(&[message], true)?)?)
     };
     let engine = model.description();
-    let longest = model.max_length().min(long_context::longest_on(&engine.name, &engine.device));
+    let longest = model.max_length().min(longest_text(&engine.name, &engine.device));
     let rows = long_context::documents(&spec.name, options.seed, longest, &count)?;
     let revision = source.revision(spec)?;
     let dataset = DatasetRecord { repo: GENERATED.to_owned(), config: None, split: spec.dataset.split.clone(), revision };

@@ -12,7 +12,7 @@ use crate::benchmark::suites::{Pillar, Suite, SuiteTask};
 use crate::benchmark::{
     self, Limit, Location, OutputKind, Response, SAMPLE_TEMPERATURE, SAMPLE_TOP_P, Subset, Task, TaskSpec, Verdict, long_context,
 };
-use crate::engine::LanguageModel;
+use crate::engine::{LanguageModel, longest_text};
 use crate::leaderboard::canonical;
 use crate::leaderboard::energy::TaskEnergy;
 use crate::leaderboard::identity::{RunIdentity, TaskIdentity, weights_digest};
@@ -207,7 +207,7 @@ fn long_context_of(run: &Run, folder: &Path, plan: &Plan, window: usize) -> anyh
         &tasks,
         lines.iter().map(|(task, details, metrics)| (*task, details.as_ref(), metrics)),
         window,
-        (&run.engine.name, &run.engine.device),
+        longest_text(&run.engine.name, &run.engine.device),
     );
     Ok(grids.map(serde_json::to_value).transpose()?)
 }

@@ -1,6 +1,6 @@
 //! The grid of a long-context run: a pure function of its sample lines, the model's window and the class of the device.
 
-use super::{DEPTHS, Kind, LENGTHS, RESERVED, TASKS, TOLERANCE, VERSION, longest_on};
+use super::{DEPTHS, Kind, LENGTHS, RESERVED, TASKS, TOLERANCE, VERSION};
 use crate::statistics;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -78,13 +78,13 @@ struct Answered {
 }
 
 /// The grids of what was asked. `lines` gives task, `details` and `metrics` of sample lines in any order; lines of other tasks are left out,
-/// as are kinds of questions whose task is not among `tasks`. `None` where none of the long-context tasks is.
+/// as are kinds of questions whose task is not among `tasks`. `longest`: the longest text that the engine is asked, whatever the `window`. `None` where none of the long-context tasks is.
 #[must_use]
 pub fn summary<'a>(
     tasks: &[&str],
     lines: impl IntoIterator<Item = (&'a str, Option<&'a Value>, &'a BTreeMap<String, Value>)>,
     window: usize,
-    (engine, device): (&str, &str),
+    longest: usize,
 ) -> Option<LongContext> {
     let mut answers: BTreeMap<Kind, Vec<Answered>> = BTreeMap::new();
     for (_, details, metrics) in lines.into_iter().filter(|(task, ..)| TASKS.contains(task)) {
@@ -97,7 +97,7 @@ pub fn summary<'a>(
         .filter(|kind| tasks.contains(&kind.task()))
         .map(|kind| {
             let answered = answers.get(&kind).map_or(&[][..], Vec::as_slice);
-            let lengths = LENGTHS.into_iter().map(|length| row(length, answered, window, longest_on(engine, device))).collect();
+            let lengths = LENGTHS.into_iter().map(|length| row(length, answered, window, longest)).collect();
             (kind.name().to_owned(), Grid { task: kind.task().to_owned(), lengths })
         })
         .collect();
@@ -164,8 +164,7 @@ mod tests {
     #[test]
     fn the_grid_counts_the_samples() {
         let lines = [line("needle", 1024, 0, 1.0), line("needle", 1024, 25, 0.0), line("needle", 1024, 0, 0.0)];
-        let grid = summary(&[NEEDLE], lines.iter().map(|(details, metrics)| (NEEDLE, Some(details), metrics)), 2048, ("mistralrs", "cpu"))
-            .unwrap();
+        let grid = summary(&[NEEDLE], lines.iter().map(|(details, metrics)| (NEEDLE, Some(details), metrics)), 2048, 8192).unwrap();
         assert_eq!(grid.grids.keys().collect::<Vec<_>>(), ["needle"]);
         let rows = &grid.grids["needle"].lengths;
         assert_eq!((rows[0].n, rows[0].correct, rows[0].prompt_tokens), (3, 1, Some([967, 992])));
@@ -180,12 +179,14 @@ mod tests {
     /// Without a long-context task there is no figure; a task whose window is too short says so for every length.
     #[test]
     fn nothing_asked_is_nothing_shown() {
-        assert_eq!(summary(&["boolq"], [], 2048, ("mistralrs", "cpu")), None);
-        let grid = summary(&[DOCUMENTS], [], 512, ("mistralrs", "cuda")).unwrap();
+        assert_eq!(summary(&["boolq"], [], 2048, 8192), None);
+        let grid = summary(&[DOCUMENTS], [], 512, usize::MAX).unwrap();
         assert_eq!(grid.grids.keys().collect::<Vec<_>>(), ["document", "two_documents"]);
         assert!(grid.grids["document"].lengths.iter().all(|row| row.reason.as_deref().is_some_and(|reason| reason.contains("512"))));
-        let reason =
-            |engine, device| summary(&[NEEDLE], [], 32_768, (engine, device)).unwrap().grids["needle"].lengths[5].reason.clone().unwrap();
+        let reason = |engine: &str, device: &str| {
+            let longest = crate::engine::longest_text(engine, device);
+            summary(&[NEEDLE], [], 32_768, longest).unwrap().grids["needle"].lengths[5].reason.clone().unwrap()
+        };
         assert_eq!(reason("mistralrs", "cpu"), "longer than the 8192 tokens that mistral.rs is asked on a CPU");
         assert_eq!(reason("native+mistralrs", "cpu"), "not reached within the limit of this run");
         assert_eq!(reason("mistralrs", "cuda"), "not reached within the limit of this run");
