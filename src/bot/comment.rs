@@ -1,11 +1,10 @@
 //! Comments on issues, as Markdown. Pure: artifacts in, text out.
 
+use crate::github::LONGEST_COMMENT;
 use crate::leaderboard::RunSummary;
 use crate::leaderboard::run::{PillarScore, Run, TaskRecord, TaskStatus};
 use std::fmt::Write;
 
-/// Longest comment that GitHub takes, in characters.
-const LONGEST_COMMENT: usize = 65_536;
 /// Hidden first line by which the one status comment of a submission is found again.
 pub const MARKER: &str = "<!-- slm-bench:status -->";
 

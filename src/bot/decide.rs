@@ -293,18 +293,6 @@ mod tests {
     use proptest::prelude::*;
     use std::fmt::Write;
 
-    const STATES: [JobState; 10] = [
-        JobState::Received,
-        JobState::Validated,
-        JobState::Queued,
-        JobState::Evaluating,
-        JobState::Evaluated,
-        JobState::Published,
-        JobState::Reported,
-        JobState::Rejected,
-        JobState::Failed,
-        JobState::Cancelled,
-    ];
     const BODY: &str = "```yaml\nmodel:\n  name: a\n  hf_repo: o/n\n```\n";
     const AUTHOR: Standing = Standing { is_author: true, can_write: false };
     const MAINTAINER: Standing = Standing { is_author: false, can_write: true };
@@ -347,7 +335,7 @@ mod tests {
             Command::Cancel,
             Command::Approve,
         ];
-        for state in STATES {
+        for state in JobState::ALL {
             let job = latest(state, &hash);
             for command in commands.clone() {
                 for (standing, may) in [(STRANGER, false), (AUTHOR, command != Command::Approve), (MAINTAINER, true)] {
@@ -378,7 +366,7 @@ mod tests {
         let hash = body_hash(BODY, "standard");
         let policy = policy(Evaluate::OnApproval);
         let mut table = String::new();
-        for state in STATES {
+        for state in JobState::ALL {
             let job = latest(state, &hash);
             for (who, standing) in [("author", AUTHOR), ("maintainer", MAINTAINER)] {
                 for command in [
@@ -415,7 +403,7 @@ mod tests {
         assert_eq!(on_issue(&request, None, &policy), IssueDecision::Nothing);
 
         let hash = body_hash(BODY, "standard");
-        for state in STATES {
+        for state in JobState::ALL {
             let job = latest(state, &hash);
             assert_eq!(on_issue(&open(BODY, &[]), Some(&job), &policy), IssueDecision::Nothing, "{state}");
             assert_eq!(on_issue(&open(&BODY.replace("o/n", "o/m"), &[]), Some(&job), &policy), submit(), "{state}");
@@ -443,7 +431,7 @@ mod tests {
         #[test]
         fn strangers_change_nothing(text in "(/slm-bench|approve|evaluate|quick|cancel|retry|[ \n>`])*", state in 0usize..10) {
             let hash = body_hash(BODY, "standard");
-            let job = latest(STATES[state], &hash);
+            let job = latest(JobState::ALL[state], &hash);
             for command in super::super::commands::parse(&text) {
                 let decided = on_command(&command, STRANGER, Some(&job), BODY, &Policy::default());
                 prop_assert!(decided.iter().all(|one| matches!(one, Intention::Reply(_))), "{text:?} {decided:?}");

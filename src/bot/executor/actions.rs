@@ -3,7 +3,7 @@
 //! The workflow gets the checked submission, the suite and the tasks of each job. Its run is found again by its title, which names the
 //! evaluation, so that a dispatch whose answer was lost is not done twice; jobs that failed are run again without those that did not.
 
-use super::{Executor, ExecutorError, Handle, Order, Status};
+use super::{Executor, Handle, Order, Status};
 use crate::benchmark::suites::Suite;
 use crate::bot::store::{Failure, FailureKind};
 use crate::cli::merge::join_shards;
@@ -71,7 +71,7 @@ impl ActionsExecutor {
     }
 
     /// The newest run of this evaluation that is under way or succeeded.
-    fn find(&self, order: &Order) -> Result<Option<WorkflowRun>, ExecutorError> {
+    fn find(&self, order: &Order) -> Result<Option<WorkflowRun>, Failure> {
         let age = self.config.wall + WAIT_FOR_RUNNERS;
         let since = chrono::Utc::now() - age;
         let runs = self.ask(self.github.workflow_runs(&self.config.workflow, since))?;
@@ -81,7 +81,7 @@ impl ActionsExecutor {
     }
 
     /// Looks for a run that may have been started just now: listings lag behind.
-    fn find_soon(&self, order: &Order) -> Result<Option<WorkflowRun>, ExecutorError> {
+    fn find_soon(&self, order: &Order) -> Result<Option<WorkflowRun>, Failure> {
         for look in 0..LOOKS {
             if look > 0 {
                 std::thread::sleep(self.config.pause);
@@ -94,7 +94,7 @@ impl ActionsExecutor {
     }
 
     /// Runs what failed of a run once more.
-    fn run_again(&self, run: &WorkflowRun) -> Result<(), ExecutorError> {
+    fn run_again(&self, run: &WorkflowRun) -> Result<(), Failure> {
         self.ask(self.github.rerun_failed_jobs(run.id))?;
         for _ in 0..LOOKS {
             let now = self.ask(self.github.workflow_run(run.id))?;
@@ -103,7 +103,7 @@ impl ActionsExecutor {
             }
             std::thread::sleep(self.config.pause);
         }
-        Err(ExecutorError::transient(format!("GitHub does not begin the failed jobs of {} again", run.html_url)))
+        Err(Failure::transient(format!("GitHub does not begin the failed jobs of {} again", run.html_url)))
     }
 
     fn progress(&self, run: &WorkflowRun) -> Option<RunProgress> {
@@ -134,7 +134,7 @@ impl ActionsExecutor {
         {
             return Ok(kept);
         }
-        let shards = newest(self.ask(self.github.artifacts(run.id)).map_err(failed)?);
+        let shards = newest(self.ask(self.github.artifacts(run.id)).map_err(Failure::from)?);
         if shards.is_empty() {
             return Err(Failure::permanent(format!("the workflow run {} left no artifact {SHARD}…", run.html_url)));
         }
@@ -144,7 +144,7 @@ impl ActionsExecutor {
             let target = folder.join(name);
             // A folder appears whole or not at all: one that is there was fetched before a restart.
             if !target.is_dir() {
-                self.ask(self.github.download_artifact(artifact, &target, self.config.largest_artifact)).map_err(failed)?;
+                self.ask(self.github.download_artifact(artifact, &target, self.config.largest_artifact)).map_err(Failure::from)?;
             }
             folders.push(target);
         }
@@ -193,7 +193,7 @@ impl Executor for ActionsExecutor {
         "actions"
     }
 
-    fn recover(&self, order: &Order, handle: Option<&Handle>) -> Result<Option<Handle>, ExecutorError> {
+    fn recover(&self, order: &Order, handle: Option<&Handle>) -> Result<Option<Handle>, Failure> {
         if let Some(Handle::Actions { run }) = handle {
             match self.ask(self.github.workflow_run(*run)) {
                 Ok(found) if !found.is_completed() || found.has_succeeded() => return Ok(Some(Handle::Actions { run: *run })),
@@ -209,9 +209,9 @@ impl Executor for ActionsExecutor {
         Ok(self.find(order)?.map(|run| Handle::Actions { run: run.id }))
     }
 
-    fn start(&self, order: &Order) -> Result<Handle, ExecutorError> {
+    fn start(&self, order: &Order) -> Result<Handle, Failure> {
         let shards = shards(&order.suite, self.config.shards)?;
-        let shards = serde_json::to_string(&shards).map_err(|error| ExecutorError::permanent(error.to_string()))?;
+        let shards = serde_json::to_string(&shards).map_err(|error| Failure::permanent(error.to_string()))?;
         let inputs = BTreeMap::from([
             ("evaluation".to_owned(), evaluation(order)),
             ("submission".to_owned(), order.submission.clone()),
@@ -220,9 +220,7 @@ impl Executor for ActionsExecutor {
         ]);
         let size: usize = inputs.iter().map(|(name, value)| name.chars().count() + value.chars().count()).sum();
         if size > LONGEST_INPUTS {
-            return Err(ExecutorError::permanent(format!(
-                "the submission is too long for a workflow: {size} of {LONGEST_INPUTS} characters"
-            )));
+            return Err(Failure::permanent(format!("the submission is too long for a workflow: {size} of {LONGEST_INPUTS} characters")));
         }
         match self.ask(self.github.dispatch(&self.config.workflow, &self.config.reference, &inputs)) {
             Ok(Some(run)) => return Ok(Handle::Actions { run }),
@@ -232,11 +230,11 @@ impl Executor for ActionsExecutor {
         }
         match self.find_soon(order)? {
             Some(run) => Ok(Handle::Actions { run: run.id }),
-            None => Err(ExecutorError::transient(format!("GitHub shows no run of {} for this evaluation", self.config.workflow))),
+            None => Err(Failure::transient(format!("GitHub shows no run of {} for this evaluation", self.config.workflow))),
         }
     }
 
-    fn poll(&self, order: &Order, handle: &Handle) -> Result<Status, ExecutorError> {
+    fn poll(&self, order: &Order, handle: &Handle) -> Result<Status, Failure> {
         let Handle::Actions { run } = handle else { return Ok(Status::Lost) };
         let run = match self.ask(self.github.workflow_run(*run)) {
             Err(error) if error.is_not_found() => return Ok(Status::Lost),
@@ -250,28 +248,25 @@ impl Executor for ActionsExecutor {
         }
         match self.bring(order, &run) {
             Ok(brought) => Ok(Status::Finished { partial: brought.partial }),
-            Err(failure) if failure.kind == FailureKind::Transient => Err(ExecutorError::transient(failure.message)),
+            Err(failure) if failure.kind == FailureKind::Transient => Err(failure),
             Err(failure) => Ok(Status::Failed(failure)),
         }
     }
 
-    fn cancel(&self, _order: &Order, handle: &Handle) -> Result<(), ExecutorError> {
+    fn cancel(&self, _order: &Order, handle: &Handle) -> Result<(), Failure> {
         let Handle::Actions { run } = handle else { return Ok(()) };
         Ok(self.ask(self.github.cancel_run(*run))?)
     }
 
-    fn collect(&self, order: &Order, handle: &Handle) -> Result<Vec<PathBuf>, ExecutorError> {
+    fn collect(&self, order: &Order, handle: &Handle) -> Result<Vec<PathBuf>, Failure> {
         let Handle::Actions { run } = handle else {
-            return Err(ExecutorError::permanent("the evaluation was not one of GitHub Actions"));
+            return Err(Failure::permanent("the evaluation was not one of GitHub Actions"));
         };
         let run = self.ask(self.github.workflow_run(*run))?;
         if !run.has_succeeded() {
-            return Err(ExecutorError {
-                kind: FailureKind::Transient,
-                message: format!("the workflow run {} has not succeeded", run.html_url),
-            });
+            return Err(Failure::transient(format!("the workflow run {} has not succeeded", run.html_url)));
         }
-        Ok(self.bring(order, &run).map_err(|failure| ExecutorError { kind: failure.kind, message: failure.message })?.folders)
+        Ok(self.bring(order, &run)?.folders)
     }
 }
 
@@ -285,8 +280,8 @@ fn evaluation(order: &Order) -> String {
 ///
 /// # Errors
 /// For a suite that does not exist.
-fn shards(suite: &str, number: usize) -> Result<Vec<String>, ExecutorError> {
-    let suite = Suite::named(suite).map_err(|error| ExecutorError::permanent(error.to_string()))?;
+fn shards(suite: &str, number: usize) -> Result<Vec<String>, Failure> {
+    let suite = Suite::named(suite).map_err(|error| Failure::permanent(error.to_string()))?;
     let names: Vec<&str> = suite.tasks().map(|task| task.name).collect();
     let number = number.clamp(1, names.len().max(1));
     let dealt = |job: usize| names.iter().copied().skip(job).step_by(number).collect::<Vec<_>>().join(",");
@@ -320,18 +315,4 @@ fn clear(folder: &Path) -> Result<(), Failure> {
 fn on_disk(doing: &str, path: &Path, error: &dyn std::fmt::Display) -> Failure {
     tracing::error!(path = %path.display(), "{doing}: {error}");
     Failure::transient("the server's disk failed; its log says where".to_owned())
-}
-
-fn kind(error: &github::Error) -> FailureKind {
-    if error.is_transient() { FailureKind::Transient } else { FailureKind::Permanent }
-}
-
-fn failed(error: github::Error) -> Failure {
-    Failure { kind: kind(&error), message: error.to_string() }
-}
-
-impl From<github::Error> for ExecutorError {
-    fn from(error: github::Error) -> Self {
-        Self { kind: kind(&error), message: error.to_string() }
-    }
 }

@@ -5,7 +5,7 @@
 //! then goes on from the answers that were kept.
 
 use super::process::{self, MARK, Signal};
-use super::{Executor, ExecutorError, Handle, Order, Status};
+use super::{Executor, Handle, Order, Status};
 use crate::bot::store::Failure;
 use crate::evaluation::{RunLine, RunProgress, write_atomically};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -192,7 +192,7 @@ impl Executor for LocalExecutor {
         "local"
     }
 
-    fn recover(&self, order: &Order, handle: Option<&Handle>) -> Result<Option<Handle>, ExecutorError> {
+    fn recover(&self, order: &Order, handle: Option<&Handle>) -> Result<Option<Handle>, Failure> {
         if let Some(run) = handle.and_then(|handle| self.run_of(handle)) {
             return Ok(Some(run.handle.clone()));
         }
@@ -205,19 +205,18 @@ impl Executor for LocalExecutor {
         Ok(None)
     }
 
-    fn start(&self, order: &Order) -> Result<Handle, ExecutorError> {
-        let host = |error: anyhow::Error| ExecutorError::transient(format!("the evaluation could not be started: {error:#}"));
-        fs::create_dir_all(order.results())
-            .map_err(|error| ExecutorError::transient(format!("the work folder cannot be made: {error}")))?;
+    fn start(&self, order: &Order) -> Result<Handle, Failure> {
+        let host = |error: anyhow::Error| Failure::transient(format!("the evaluation could not be started: {error:#}"));
+        fs::create_dir_all(order.results()).map_err(|error| Failure::transient(format!("the work folder cannot be made: {error}")))?;
         if !order.work.is_absolute() {
-            return Err(ExecutorError::permanent("the work folder must be named from the root on"));
+            return Err(Failure::permanent("the work folder must be named from the root on"));
         }
         let submission = order.work.join("submission.yml");
         write_atomically(&submission, order.submission.as_bytes()).map_err(host)?;
         let mut child = self
             .command(order, &submission)
             .spawn()
-            .map_err(|error| ExecutorError::transient(format!("the evaluation could not be started: {error}")))?;
+            .map_err(|error| Failure::transient(format!("the evaluation could not be started: {error}")))?;
         let pid = child.id();
         process::step_back(pid, self.config.nice);
         let handle = Handle::Local { pid, started: process::started(pid).unwrap_or(0), boot: process::boot() };
@@ -236,13 +235,13 @@ impl Executor for LocalExecutor {
         Ok(handle)
     }
 
-    fn poll(&self, _order: &Order, handle: &Handle) -> Result<Status, ExecutorError> {
+    fn poll(&self, _order: &Order, handle: &Handle) -> Result<Status, Failure> {
         let Some(run) = self.run_of(handle) else { return Ok(Status::Lost) };
         let state = lock(&run.state);
         Ok(state.status.clone().unwrap_or_else(|| Status::Running(state.progress.clone())))
     }
 
-    fn cancel(&self, order: &Order, handle: &Handle) -> Result<(), ExecutorError> {
+    fn cancel(&self, order: &Order, handle: &Handle) -> Result<(), Failure> {
         let Some(run) = self.run_of(handle) else { return clear_up(&order.work, Some(handle)) };
         let mut state = lock(&run.state);
         state.stop = true;
@@ -250,22 +249,21 @@ impl Executor for LocalExecutor {
         let begun = Instant::now();
         while state.status.is_none() {
             let Some(left) = patience.checked_sub(begun.elapsed()) else {
-                return Err(ExecutorError::transient("the evaluation could not be stopped; it is tried again"));
+                return Err(Failure::transient("the evaluation could not be stopped; it is tried again"));
             };
             state = run.ended.wait_timeout(state, left).map_or_else(|error| error.into_inner().0, |(state, _)| state);
         }
         Ok(())
     }
 
-    fn collect(&self, _order: &Order, handle: &Handle) -> Result<Vec<PathBuf>, ExecutorError> {
-        let run =
-            self.run_of(handle).ok_or_else(|| ExecutorError::transient("the evaluation must be started again to find its artifacts"))?;
+    fn collect(&self, _order: &Order, handle: &Handle) -> Result<Vec<PathBuf>, Failure> {
+        let run = self.run_of(handle).ok_or_else(|| Failure::transient("the evaluation must be started again to find its artifacts"))?;
         let mut runs = lock(&run.state).runs.clone();
         runs.sort();
         runs.dedup();
         match runs.iter().find(|folder| !folder.join("run.json").is_file()) {
-            Some(_) => Err(ExecutorError::transient("a run's folder has no run.json: somebody removed it")),
-            None if runs.is_empty() => Err(ExecutorError::transient("the evaluation ended without naming its artifacts")),
+            Some(_) => Err(Failure::transient("a run's folder has no run.json: somebody removed it")),
+            None if runs.is_empty() => Err(Failure::transient("the evaluation ended without naming its artifacts")),
             None => Ok(runs),
         }
     }
@@ -281,7 +279,7 @@ impl Executor for LocalExecutor {
 }
 
 /// Ends what an earlier server left running for a work folder.
-fn clear_up(work: &Path, handle: Option<&Handle>) -> Result<(), ExecutorError> {
+fn clear_up(work: &Path, handle: Option<&Handle>) -> Result<(), Failure> {
     let deadline = Instant::now() + KILL_TAKES;
     loop {
         let mut left = process::marked(work);
@@ -296,7 +294,7 @@ fn clear_up(work: &Path, handle: Option<&Handle>) -> Result<(), ExecutorError> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(ExecutorError::transient("processes of an earlier attempt could not be ended"));
+            return Err(Failure::transient("processes of an earlier attempt could not be ended"));
         }
         tracing::info!(processes = left.len(), "ending what an earlier attempt left running");
         process::signal_each(&left, Signal::Kill);

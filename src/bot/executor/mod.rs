@@ -11,7 +11,7 @@ pub use actions::{ActionsConfig, ActionsExecutor};
 pub use local::{LocalConfig, LocalExecutor};
 pub(in crate::bot) use process::end_this_process;
 
-use crate::bot::store::{Failure, FailureKind};
+use crate::bot::store::Failure;
 use crate::evaluation::RunProgress;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -77,36 +77,6 @@ pub enum Status {
     Lost,
 }
 
-/// Why an executor could not do something.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{message}")]
-pub struct ExecutorError {
-    /// Whether trying again can help.
-    pub kind: FailureKind,
-    /// In words, without secrets.
-    pub message: String,
-}
-
-impl ExecutorError {
-    /// An error that another attempt would repeat.
-    #[must_use]
-    pub fn permanent(message: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Permanent, message: message.into() }
-    }
-
-    /// An error that may pass.
-    #[must_use]
-    pub fn transient(message: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Transient, message: message.into() }
-    }
-}
-
-impl From<ExecutorError> for Failure {
-    fn from(error: ExecutorError) -> Self {
-        Self { kind: error.kind, message: error.message }
-    }
-}
-
 /// Runs evaluations. All calls block for seconds at most and are made from a thread on which that is allowed (`spawn_blocking`); an
 /// executor that speaks to a service keeps a handle of the runtime and waits on it.
 ///
@@ -122,32 +92,32 @@ pub trait Executor: Send + Sync {
     ///
     /// # Errors
     /// It cannot be told; nothing may be started then.
-    fn recover(&self, order: &Order, handle: Option<&Handle>) -> Result<Option<Handle>, ExecutorError>;
+    fn recover(&self, order: &Order, handle: Option<&Handle>) -> Result<Option<Handle>, Failure>;
 
     /// Starts the evaluation, or goes on with the unfinished one in `order.work`.
     ///
     /// # Errors
     /// It was not started.
-    fn start(&self, order: &Order) -> Result<Handle, ExecutorError>;
+    fn start(&self, order: &Order) -> Result<Handle, Failure>;
 
     /// How the evaluation is. Once it has ended, every call gives the same answer until [`Executor::forget`].
     ///
     /// # Errors
     /// It cannot be told now; the evaluation may go on.
-    fn poll(&self, order: &Order, handle: &Handle) -> Result<Status, ExecutorError>;
+    fn poll(&self, order: &Order, handle: &Handle) -> Result<Status, Failure>;
 
     /// Stops the evaluation and everything that it started; returns when nothing of it runs any more. What was answered is kept in
     /// `order.work`. Stopping what has ended does nothing.
     ///
     /// # Errors
     /// It may still run.
-    fn cancel(&self, order: &Order, handle: &Handle) -> Result<(), ExecutorError>;
+    fn cancel(&self, order: &Order, handle: &Handle) -> Result<(), Failure>;
 
     /// Brings the artifacts below [`Order::results`] and gives the folders of the complete runs, sorted.
     ///
     /// # Errors
     /// There are none, or they cannot be brought here.
-    fn collect(&self, order: &Order, handle: &Handle) -> Result<Vec<PathBuf>, ExecutorError>;
+    fn collect(&self, order: &Order, handle: &Handle) -> Result<Vec<PathBuf>, Failure>;
 
     /// Lets go of what is remembered about an evaluation that has ended and was recorded.
     fn forget(&self, _handle: &Handle) {}

@@ -3,6 +3,7 @@
 use super::lease::{Failed, Table};
 use super::{FailureKind, JobState, Lease, Store, StoreError, millis, stored, time};
 use crate::evaluation::RunProgress;
+use crate::github;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
@@ -21,7 +22,8 @@ pub struct JobError {
 }
 
 /// A failure to record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{message}")]
 pub struct Failure {
     /// Decided where the error was made.
     pub kind: FailureKind,
@@ -40,6 +42,13 @@ impl Failure {
     #[must_use]
     pub fn transient(message: impl Into<String>) -> Self {
         Self { kind: FailureKind::Transient, message: message.into() }
+    }
+}
+
+impl From<github::Error> for Failure {
+    fn from(error: github::Error) -> Self {
+        let kind = if error.is_transient() { FailureKind::Transient } else { FailureKind::Permanent };
+        Self { kind, message: error.to_string() }
     }
 }
 

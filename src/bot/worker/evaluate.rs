@@ -21,7 +21,7 @@ const KEEP_PROGRESS_EVERY: Duration = Duration::from_secs(2);
 impl Worker {
     /// Takes one job through its evaluation.
     pub(super) fn next_evaluation(&self) -> Result<bool, StoreError> {
-        let Some((lease, job)) = self.store.claim(&self.name, Lane::Evaluation, self.now(), self.leases.length())? else {
+        let Some((lease, job)) = self.parts.store.claim(&self.name, Lane::Evaluation, self.now(), self.leases.length())? else {
             return Ok(false);
         };
         let held = self.leases.hold(lease);
@@ -33,25 +33,25 @@ impl Worker {
     fn evaluate(&self, held: &Held, job: Job) -> Result<(), Halt> {
         let order = self.order(&job)?;
         let stored: Option<Handle> = job.handle.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let found = self.executor.recover(&order, stored.as_ref())?;
+        let found = self.parts.executor.recover(&order, stored.as_ref())?;
         if job.cancel_requested {
             if let Some(handle) = found {
-                self.executor.cancel(&order, &handle)?;
+                self.parts.executor.cancel(&order, &handle)?;
             }
             return self.cancelled(held);
         }
         let job = if job.state == JobState::Queued {
-            self.store.transition(&held.lease, JobState::Queued, JobState::Evaluating, &Change::default(), self.now())?
+            self.parts.store.transition(&held.lease, JobState::Queued, JobState::Evaluating, &Change::default(), self.now())?
         } else {
             job
         };
         let handle = match found {
             Some(handle) => handle,
-            None => self.executor.start(&order)?,
+            None => self.parts.executor.start(&order)?,
         };
         let text = serde_json::to_string(&handle).map_err(|error| Halt::permanent(error.to_string()))?;
-        if let Err(error) = self.store.set_handle(&held.lease, Some(&text)) {
-            self.executor.cancel(&order, &handle)?;
+        if let Err(error) = self.parts.store.set_handle(&held.lease, Some(&text)) {
+            self.parts.executor.cancel(&order, &handle)?;
             return Err(error.into());
         }
         self.show_evaluating(held, job.id);
@@ -73,26 +73,26 @@ impl Worker {
         };
         let (mut kept, mut shown) = (Instant::now(), Instant::now());
         loop {
-            if self.signal.is_stopped() {
+            if self.parts.signal.is_stopped() {
                 // One on this machine would be an orphan; its answers are kept. One elsewhere goes on.
                 if matches!(handle, Handle::Local { .. }) {
-                    self.executor.cancel(order, handle)?;
+                    self.parts.executor.cancel(order, handle)?;
                 }
                 return Err(Halt::Stopped);
             }
             if held.is_lost() {
-                self.executor.cancel(order, handle)?;
+                self.parts.executor.cancel(order, handle)?;
                 return Err(Halt::Superseded);
             }
             if held.cancel_requested() {
-                self.executor.cancel(order, handle)?;
+                self.parts.executor.cancel(order, handle)?;
                 return self.cancelled(held);
             }
-            match self.executor.poll(order, handle)? {
+            match self.parts.executor.poll(order, handle)? {
                 Status::Running(progress) => {
                     if progress.is_some() && kept.elapsed() >= KEEP_PROGRESS_EVERY {
                         kept = Instant::now();
-                        self.store.set_progress(&held.lease, progress.as_ref())?;
+                        self.parts.store.set_progress(&held.lease, progress.as_ref())?;
                     }
                     if shown.elapsed() >= SHOW_PROGRESS_EVERY {
                         shown = Instant::now();
@@ -101,23 +101,23 @@ impl Worker {
                 }
                 Status::Finished { .. } => return self.finished(held, job, order, handle),
                 Status::Failed(failure) => {
-                    self.executor.forget(handle);
+                    self.parts.executor.forget(handle);
                     return Err(Halt::Failed { failure, not_before: None });
                 }
                 Status::Lost => return Err(Halt::transient("the evaluation is gone; it is started again and goes on where it stopped")),
             }
-            self.signal.wait(pause);
+            self.parts.signal.wait(pause);
         }
     }
 
     fn cancelled(&self, held: &Held) -> Result<(), Halt> {
-        self.store.transition(&held.lease, JobState::Evaluating, JobState::Cancelled, &Change::default(), self.now())?;
+        self.parts.store.transition(&held.lease, JobState::Evaluating, JobState::Cancelled, &Change::default(), self.now())?;
         Ok(())
     }
 
     fn finished(&self, held: &Held, job: &Job, order: &Order, handle: &Handle) -> Result<(), Halt> {
         let submission = submission_of(job)?;
-        let folders: Vec<PathBuf> = self.executor.collect(order, handle)?;
+        let folders: Vec<PathBuf> = self.parts.executor.collect(order, handle)?;
         let mut run_ids = Vec::new();
         for folder in &folders {
             run_ids.push(read_finished(folder, &submission)?.run.run_id);
@@ -126,18 +126,18 @@ impl Worker {
             return Err(Halt::permanent("the evaluation ended without a run"));
         }
         let change = Change { run_ids: Some(run_ids), ..Change::default() };
-        self.store.transition(&held.lease, JobState::Evaluating, JobState::Evaluated, &change, self.now())?;
-        self.executor.forget(handle);
+        self.parts.store.transition(&held.lease, JobState::Evaluating, JobState::Evaluated, &change, self.now())?;
+        self.parts.executor.forget(handle);
         Ok(())
     }
 
     /// Shows that the evaluation is under way, and how far. That GitHub does not answer is no reason to stop evaluating.
     fn show_evaluating(&self, held: &Held, id: i64) {
         let show = || -> Result<(), Halt> {
-            let job = self.store.job(id)?;
+            let job = self.parts.store.job(id)?;
             let text = self.status_of(&job, JobState::Evaluating, &Details::of(&job)?)?;
             self.show_on_issue(held, &job, JobState::Evaluating, &text)?;
-            self.store.mark_shown(&held.lease, JobState::Evaluating)?;
+            self.parts.store.mark_shown(&held.lease, JobState::Evaluating)?;
             Ok(())
         };
         if let Err(Halt::Failed { failure, .. }) = show() {

@@ -1,7 +1,6 @@
 //! Why a step did not end well.
 
-use crate::bot::executor::ExecutorError;
-use crate::bot::store::{Failure, FailureKind, StoreError};
+use crate::bot::store::{Failure, StoreError};
 use crate::github;
 use crate::publish::PublishError;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -33,10 +32,9 @@ impl Halt {
         Self::Failed { failure: Failure::transient(message), not_before: None }
     }
 
-    pub(super) fn of_github(error: &github::Error, now: DateTime<Utc>) -> Self {
-        let kind = if error.is_transient() { FailureKind::Transient } else { FailureKind::Permanent };
+    pub(super) fn of_github(error: github::Error, now: DateTime<Utc>) -> Self {
         let wait = error.retry_after().and_then(|wait| TimeDelta::from_std(wait).ok());
-        Self::Failed { failure: Failure { kind, message: error.to_string() }, not_before: wait.map(|wait| now + wait) }
+        Self::Failed { failure: error.into(), not_before: wait.map(|wait| now + wait) }
     }
 }
 
@@ -50,9 +48,9 @@ impl From<StoreError> for Halt {
     }
 }
 
-impl From<ExecutorError> for Halt {
-    fn from(error: ExecutorError) -> Self {
-        Self::Failed { failure: error.into(), not_before: None }
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Failed { failure, not_before: None }
     }
 }
 

@@ -36,17 +36,17 @@ struct NewComment {
 impl Worker {
     /// Handles one delivery.
     pub(super) fn handle_next_delivery(&self) -> Result<bool, StoreError> {
-        let Some(claimed) = self.store.next_delivery(&self.name, self.now(), self.leases.length())? else { return Ok(false) };
+        let Some(claimed) = self.parts.store.next_delivery(&self.name, self.now(), self.leases.length())? else { return Ok(false) };
         let held = self.leases.hold(claimed.lease.clone());
         match self.handle(&held, &claimed) {
             Ok(outcome) => {
                 tracing::info!(delivery = claimed.delivery.id, event = claimed.delivery.event, outcome, "handled");
-                match self.store.finish_delivery(&held.lease, outcome, self.now()) {
+                match self.parts.store.finish_delivery(&held.lease, outcome, self.now()) {
                     Err(error) if error.is_superseded() => {}
                     other => other?,
                 }
                 // A job may have a next step now.
-                self.signal.wake();
+                self.parts.signal.wake();
             }
             Err(halt) => self.settle(&held.lease, Err(halt))?,
         }
@@ -61,7 +61,7 @@ impl Worker {
                 Err(_) => Ok("not understood"),
             },
             FOUND_COMMENT => match serde_json::from_str::<Found>(&delivery.payload) {
-                Ok(Found { comment: Some(id), issue }) => match self.ask_for(self.github.comment(id))? {
+                Ok(Found { comment: Some(id), issue }) => match self.ask_for(self.parts.github.comment(id))? {
                     Some(comment) => self.handle_comment(held, NewComment::of(comment, issue)),
                     None => Ok("the comment is gone"),
                 },
@@ -78,14 +78,14 @@ impl Worker {
     }
 
     fn handle_event(&self, held: &Held, event: Event) -> Result<&'static str, Halt> {
-        let ours = self.config.repository.name.to_string();
+        let ours = self.parts.config.repository.name.to_string();
         if event.repository().is_some_and(|repository| !repository.full_name.eq_ignore_ascii_case(&ours)) {
             return Ok("of another repository");
         }
         match event {
             Event::Issue(event) => match event.action {
                 // What the bot itself does to labels comes back as events.
-                IssueAction::Labeled | IssueAction::Unlabeled if self.own.wrote(Some(&event.sender)) => Ok("its own doing"),
+                IssueAction::Labeled | IssueAction::Unlabeled if self.parts.own.wrote(Some(&event.sender)) => Ok("its own doing"),
                 IssueAction::Unlabeled | IssueAction::Other(_) => Ok("nothing to do"),
                 action => self.handle_issue(event.issue.number, Some(action)),
             },
@@ -103,24 +103,24 @@ impl Worker {
 
     /// Looks at an issue as it stands now: events may come late, twice or out of order.
     fn handle_issue(&self, number: u64, action: Option<IssueAction>) -> Result<&'static str, Halt> {
-        let latest = self.store.job_of_issue(number)?;
-        let Some(issue) = self.ask_for(self.github.issue(number))? else {
+        let latest = self.parts.store.job_of_issue(number)?;
+        let Some(issue) = self.ask_for(self.parts.github.issue(number))? else {
             let Some(job) = latest else { return Ok("the issue is gone") };
-            self.store.cancel(job.id, job.author_id, self.now())?;
+            self.parts.store.cancel(job.id, job.author_id, self.now())?;
             return Ok("the issue is gone; cancelled");
         };
         if action == Some(IssueAction::Reopened)
             && let Some(job) = latest.as_ref().filter(|job| job.state == JobState::Cancelled)
             && body_hash(&issue.body, &job.suite) == job.body_hash
         {
-            self.store.retry(job.id, job.author_id, self.now())?;
+            self.parts.store.retry(job.id, job.author_id, self.now())?;
             return Ok("opened again");
         }
-        match on_issue(&issue, latest.as_ref().map(Latest::from).as_ref(), &self.config.policy) {
+        match on_issue(&issue, latest.as_ref().map(Latest::from).as_ref(), &self.parts.config.policy) {
             IssueDecision::Nothing => Ok("nothing to do"),
             IssueDecision::Cancel => {
                 if let Some(job) = latest {
-                    self.store.cancel(job.id, job.author_id, self.now())?;
+                    self.parts.store.cancel(job.id, job.author_id, self.now())?;
                 }
                 Ok("closed; cancelled")
             }
@@ -143,18 +143,18 @@ impl Worker {
             body: issue.body.clone(),
             suite: suite.to_owned(),
         };
-        Ok(self.store.submit(&new, self.now())?)
+        Ok(self.parts.store.submit(&new, self.now())?)
     }
 
     fn handle_comment(&self, held: &Held, comment: NewComment) -> Result<&'static str, Halt> {
-        let Some(user) = comment.user.as_ref().filter(|user| !user.is_bot() && !self.own.wrote(Some(user))) else {
+        let Some(user) = comment.user.as_ref().filter(|user| !user.is_bot() && !self.parts.own.wrote(Some(user))) else {
             return Ok("a program's comment");
         };
         let commands = commands::parse(&comment.body);
         if commands.is_empty() {
             return Ok("no command");
         }
-        let Some(issue) = self.ask_for(self.github.issue(comment.issue))? else { return Ok("the issue is gone") };
+        let Some(issue) = self.ask_for(self.parts.github.issue(comment.issue))? else { return Ok("the issue is gone") };
         if issue.is_pull_request {
             return Ok("on a pull request");
         }
@@ -163,8 +163,8 @@ impl Worker {
         for (place, command) in commands.iter().enumerate() {
             let name = format!("command-{place}");
             let (intentions, repeated) = self.decided(held, &name, || {
-                let latest = self.store.job_of_issue(issue.number)?;
-                Ok(on_command(command, standing, latest.as_ref().map(Latest::from).as_ref(), &issue.body, &self.config.policy))
+                let latest = self.parts.store.job_of_issue(issue.number)?;
+                Ok(on_command(command, standing, latest.as_ref().map(Latest::from).as_ref(), &issue.body, &self.parts.config.policy))
             })?;
             for intention in intentions {
                 replies.extend(self.carry_out(intention, &issue, user.id, repeated)?);
@@ -188,7 +188,7 @@ impl Worker {
         if !commands.iter().flatten().any(depends) {
             return Ok(standing);
         }
-        let permission = match self.ask_for(self.github.permission(user)) {
+        let permission = match self.ask_for(self.parts.github.permission(user)) {
             Ok(permission) => permission,
             Err(Halt::Failed { failure, .. }) if failure.kind == store::FailureKind::Permanent => {
                 tracing::warn!(user = user.id, reason = failure.message, "GitHub does not tell a permission; it counts as none");
@@ -206,20 +206,20 @@ impl Worker {
         name: &str,
         decide: impl FnOnce() -> Result<Vec<Intention>, Halt>,
     ) -> Result<(Vec<Intention>, bool), Halt> {
-        if let store::Intention::Done(stored) = self.store.intend(&held.lease, name, self.now())? {
+        if let store::Intention::Done(stored) = self.parts.store.intend(&held.lease, name, self.now())? {
             let damaged = |error: serde_json::Error| Halt::permanent(format!("the store's decision is damaged: {error}"));
             return Ok((serde_json::from_str(&stored).map_err(damaged)?, true));
         }
         let decided = decide()?;
         let text = serde_json::to_string(&decided).map_err(|error| Halt::permanent(error.to_string()))?;
-        self.store.conclude(&held.lease, name, &text, self.now())?;
+        self.parts.store.conclude(&held.lease, name, &text, self.now())?;
         Ok((decided, false))
     }
 
     /// Does what was decided; doing it again changes nothing and gives the same answer.
     fn carry_out(&self, intention: Intention, issue: &Issue, user: u64, repeated: bool) -> Result<Option<Reply>, Halt> {
         let name = |state: JobState| state.as_str().to_owned();
-        let latest = self.store.job_of_issue(issue.number)?;
+        let latest = self.parts.store.job_of_issue(issue.number)?;
         Ok(match (intention, latest) {
             (Intention::Reply(reply), _) => Some(reply),
             (Intention::Submit { suite, because }, _) => Some(match self.submit(issue, &suite)? {
@@ -228,17 +228,17 @@ impl Worker {
             }),
             (_, None) => Some(Reply::NoSubmission),
             (Intention::Approve { hash }, Some(job)) => {
-                let approved = self.store.approve(job.id, &hash, Some(user), self.now())?;
+                let approved = self.parts.store.approve(job.id, &hash, Some(user), self.now())?;
                 let before = repeated && job.approved_hash.as_deref() == Some(hash.as_str());
                 Some(if approved || before { Reply::Approved } else { Reply::NothingToApprove(name(job.state)) })
             }
-            (Intention::Retry, Some(job)) => match self.store.retry(job.id, user, self.now())? {
+            (Intention::Retry, Some(job)) => match self.parts.store.retry(job.id, user, self.now())? {
                 Retried::From(state) => Some(Reply::Retried(name(state))),
                 Retried::NotNeeded(state) if repeated => Some(Reply::Retried(name(state))),
                 Retried::NotNeeded(state) => Some(Reply::NothingToRetry(name(state))),
                 Retried::Superseded => Some(Reply::NothingToRetry(name(job.state))),
             },
-            (Intention::Cancel, Some(job)) => match self.store.cancel(job.id, user, self.now())? {
+            (Intention::Cancel, Some(job)) => match self.parts.store.cancel(job.id, user, self.now())? {
                 Cancelled::Done => Some(Reply::Cancelled),
                 Cancelled::Requested => Some(Reply::Cancelling),
                 Cancelled::TooLate(JobState::Cancelled) if repeated => Some(Reply::Cancelled),
@@ -255,25 +255,25 @@ impl Worker {
     fn refresh(&self, job: &Job) -> Result<(), Halt> {
         let Some(comment) = job.status_comment.filter(|_| job.shown == Some(job.state)) else { return Ok(()) };
         let text = self.status_of(job, job.state, &super::Details::of(job)?)?;
-        self.ask_for(self.github.update_comment(comment, &text))?;
+        self.ask_for(self.parts.github.update_comment(comment, &text))?;
         Ok(())
     }
 
     /// One reply to a comment, however often it is tried.
     fn post_reply(&self, held: &Held, comment: &NewComment, text: &str) -> Result<(), Halt> {
-        match self.store.intend(&held.lease, "reply", self.now())? {
+        match self.parts.store.intend(&held.lease, "reply", self.now())? {
             store::Intention::Done(_) => return Ok(()),
             store::Intention::Unknown(_) => {
                 if let Some(id) = self.find_reply(comment)? {
-                    self.store.conclude(&held.lease, "reply", &id.to_string(), self.now())?;
+                    self.parts.store.conclude(&held.lease, "reply", &id.to_string(), self.now())?;
                     return Ok(());
                 }
             }
             store::Intention::First => {}
         }
-        let posted = self.ask_for(self.github.create_comment(comment.issue, text))?;
+        let posted = self.ask_for(self.parts.github.create_comment(comment.issue, text))?;
         let id = posted.map_or_else(|| "the issue is gone".to_owned(), |posted| posted.id.to_string());
-        self.store.conclude(&held.lease, "reply", &id, self.now())?;
+        self.parts.store.conclude(&held.lease, "reply", &id, self.now())?;
         Ok(())
     }
 
@@ -281,8 +281,9 @@ impl Worker {
         let marker = reply_marker(comment.id);
         // A little earlier: GitHub's clocks need not agree.
         let since = comment.created_at - TimeDelta::minutes(5);
-        let comments = self.ask(self.github.comments(comment.issue, Some(since)))?;
-        let is_reply = |other: &&Comment| self.own.wrote(other.user.as_ref()) && other.body.lines().next().map(str::trim) == Some(&marker);
+        let comments = self.ask(self.parts.github.comments(comment.issue, Some(since)))?;
+        let is_reply =
+            |other: &&Comment| self.parts.own.wrote(other.user.as_ref()) && other.body.lines().next().map(str::trim) == Some(&marker);
         Ok(comments.iter().find(is_reply).map(|found| found.id))
     }
 }

@@ -81,9 +81,9 @@ impl Leases {
 impl Worker {
     /// Renews every lease in time, until the worker stops.
     pub(super) fn keep_leases(&self) {
-        while !self.signal.is_stopped() {
+        while !self.parts.signal.is_stopped() {
             for held in self.leases.snapshot() {
-                match self.store.heartbeat(&held.lease, self.now(), self.leases.length()) {
+                match self.parts.store.heartbeat(&held.lease, self.now(), self.leases.length()) {
                     Ok(Heartbeat::Held) => {}
                     Ok(Heartbeat::CancelRequested) => held.cancel.store(true, Ordering::Relaxed),
                     Ok(Heartbeat::Superseded) => held.lost.store(true, Ordering::Relaxed),
@@ -93,7 +93,7 @@ impl Worker {
                 }
             }
             // A cancelled evaluation waits for the next heartbeat, so it comes soon.
-            self.signal.wait((self.leases.length() / 4).min(Duration::from_secs(2)));
+            self.parts.signal.wait((self.leases.length() / 4).min(Duration::from_secs(2)));
         }
     }
 }

@@ -80,28 +80,9 @@ pub struct Details {
 
 /// Everything that the worker works with.
 pub struct Worker {
-    /// The operator's configuration.
-    pub config: Config,
-    /// The bot's memory.
-    pub store: Arc<Store>,
-    /// GitHub.
-    pub github: Client,
-    /// Who the bot is there.
-    pub own: Own,
-    /// The hub.
-    pub hub: Hub,
-    /// Where evaluations run.
-    pub executor: Arc<dyn Executor>,
-    /// The publisher, with credentials that do not change; its method `publish` fetches those that do.
-    pub publisher: Publisher,
-    /// Where asynchronous calls run.
-    pub runtime: tokio::runtime::Handle,
-    /// Stop, and wake.
-    pub signal: Arc<Signal>,
-    /// The clock.
-    pub clock: fn() -> DateTime<Utc>,
+    parts: Parts,
     /// What it calls itself in the store: unique among all servers on one store.
-    pub name: String,
+    name: String,
     leases: Leases,
     /// One publication at a time.
     publishing: Mutex<()>,
@@ -121,7 +102,7 @@ pub struct Parts {
     pub hub: Hub,
     /// Where evaluations run.
     pub executor: Arc<dyn Executor>,
-    /// The publisher.
+    /// The publisher, with credentials that do not change; the worker's `publish` fetches those that do.
     pub publisher: Publisher,
     /// Where asynchronous calls run.
     pub runtime: tokio::runtime::Handle,
@@ -141,24 +122,9 @@ impl Worker {
     /// A worker that has not started yet.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { config, store, github, own, hub, executor, publisher, runtime, signal, clock } = parts;
         let name = format!("{}-{:08x}", std::process::id(), getrandom::u32().unwrap_or_default());
-        let leases = Leases::new(config.storage.lease());
-        Arc::new(Self {
-            config,
-            store,
-            github,
-            own,
-            hub,
-            executor,
-            publisher,
-            runtime,
-            signal,
-            clock,
-            name,
-            leases,
-            publishing: Mutex::new(()),
-        })
+        let leases = Leases::new(parts.config.storage.lease());
+        Arc::new(Self { parts, name, leases, publishing: Mutex::new(()) })
     }
 
     /// Starts the threads.
@@ -175,7 +141,7 @@ impl Worker {
         }
         running.spawn("show", |worker| worker.lane(Self::show_next))?;
         running.spawn("reconsider", Self::reconsider_lane)?;
-        for _ in 0..self.config.executor.concurrency.get() {
+        for _ in 0..self.parts.config.executor.concurrency.get() {
             running.spawn("evaluate", |worker| worker.lane(Self::next_evaluation))?;
         }
         Ok(running)
@@ -183,25 +149,27 @@ impl Worker {
 
     /// Does `step` again and again; `step` says whether there was something to do.
     fn lane(&self, step: fn(&Self) -> Result<bool, super::store::StoreError>) {
-        while !self.signal.is_stopped() {
+        while !self.parts.signal.is_stopped() {
             match catch_unwind(AssertUnwindSafe(|| step(self))) {
                 Ok(Ok(true)) => {}
-                Ok(Ok(false)) => self.signal.pause(IDLE),
+                Ok(Ok(false)) => self.parts.signal.pause(IDLE),
                 Ok(Err(error)) => {
                     tracing::error!(%error, "the store failed");
-                    self.signal.pause(AFTER_FAULT);
+                    self.parts.signal.pause(AFTER_FAULT);
                 }
                 // Its lease runs out, and the step is done again, a bounded number of times.
                 Err(_) => {
                     tracing::error!("a step panicked");
-                    self.signal.pause(AFTER_FAULT);
+                    self.parts.signal.pause(AFTER_FAULT);
                 }
             }
         }
     }
 
     fn next_quick_step(&self) -> Result<bool, super::store::StoreError> {
-        let Some((lease, job)) = self.store.claim(&self.name, Lane::Quick, self.now(), self.leases.length())? else { return Ok(false) };
+        let Some((lease, job)) = self.parts.store.claim(&self.name, Lane::Quick, self.now(), self.leases.length())? else {
+            return Ok(false);
+        };
         let held = self.leases.hold(lease);
         let done = match job.state {
             super::store::JobState::Received => self.validate(&held, &job),
@@ -214,22 +182,22 @@ impl Worker {
     }
 
     fn reconsider_lane(&self) {
-        while !self.signal.is_stopped() {
+        while !self.parts.signal.is_stopped() {
             if let Err(error) = self.reconsider() {
                 tracing::error!(%error, "cannot look at waiting submissions");
             }
-            self.signal.wait(RECONSIDER_EVERY);
+            self.parts.signal.wait(RECONSIDER_EVERY);
         }
     }
 
     /// Ends the hold on a delivery or job after a step, by how it ended.
     fn settle(&self, lease: &Lease, done: Result<(), Halt>) -> Result<(), super::store::StoreError> {
         match done {
-            Ok(()) | Err(Halt::Stopped | Halt::Superseded) => self.store.release(lease),
+            Ok(()) | Err(Halt::Stopped | Halt::Superseded) => self.parts.store.release(lease),
             Err(Halt::Failed { failure, not_before }) => {
                 let failure = super::store::Failure { message: self.without_paths(&failure.message), ..failure };
                 tracing::warn!(owner = lease.owner(), kind = failure.kind.as_str(), message = failure.message, "a step failed");
-                match self.store.fail(lease, &failure, not_before, self.now(), super::store::chance()) {
+                match self.parts.store.fail(lease, &failure, not_before, self.now(), super::store::chance()) {
                     Err(error) if error.is_superseded() => Ok(()),
                     other => other.map(drop),
                 }
@@ -239,7 +207,7 @@ impl Worker {
 
     /// Messages go to the issue: they name no folder of this machine.
     fn without_paths(&self, message: &str) -> String {
-        let storage = &self.config.storage;
+        let storage = &self.parts.config.storage;
         let mut text = message.to_owned();
         for (path, name) in [(&storage.work, "(work folder)"), (&storage.database, "(store)")] {
             text = text.replace(&path.display().to_string(), name);
@@ -248,16 +216,16 @@ impl Worker {
     }
 
     fn now(&self) -> DateTime<Utc> {
-        (self.clock)()
+        (self.parts.clock)()
     }
 
     /// Waits for an answer of GitHub, or for the sign to stop.
     fn ask<T>(&self, call: impl Future<Output = Result<T, crate::github::Error>>) -> Result<T, Halt> {
-        self.runtime.block_on(async {
+        self.parts.runtime.block_on(async {
             tokio::select! {
                 biased;
-                () = self.signal.stopped() => Err(Halt::Stopped),
-                answer = call => answer.map_err(|error| Halt::of_github(&error, self.now())),
+                () = self.parts.signal.stopped() => Err(Halt::Stopped),
+                answer = call => answer.map_err(|error| Halt::of_github(error, self.now())),
             }
         })
     }
@@ -274,17 +242,17 @@ impl Worker {
 
     /// Folder of a job's evaluation.
     fn job_folder(&self, job: i64) -> PathBuf {
-        self.config.storage.work.join("jobs").join(job.to_string())
+        self.parts.config.storage.work.join("jobs").join(job.to_string())
     }
 
     /// Address of a page of GitHub below the repository.
     fn repository_page(&self, rest: &str) -> String {
-        format!("{}/{}/{rest}", self.config.github.web(), self.config.repository.name)
+        format!("{}/{}/{rest}", self.parts.config.github.web(), self.parts.config.repository.name)
     }
 
     /// Address of the queue page.
     fn queue_page(&self) -> Option<String> {
-        let address = self.config.server.public_address.as_ref().filter(|_| self.config.server.website.is_some())?;
+        let address = self.parts.config.server.public_address.as_ref().filter(|_| self.parts.config.server.website.is_some())?;
         Some(format!("{address}/queue"))
     }
 
@@ -304,7 +272,7 @@ impl Running {
     /// Tells the threads to stop, waits until `deadline` from now, and gives back what they still hold. Says whether all of them stopped.
     #[must_use]
     pub fn stop(self, deadline: Duration) -> bool {
-        self.worker.signal.stop();
+        self.worker.parts.signal.stop();
         let end = std::time::Instant::now() + deadline;
         while std::time::Instant::now() < end && !self.threads.iter().all(JoinHandle::is_finished) {
             std::thread::sleep(Duration::from_millis(20));
@@ -312,7 +280,7 @@ impl Running {
         let stopped = self.threads.iter().all(JoinHandle::is_finished);
         // What is left belongs to a thread that waits for the hub or for git: its step is done again.
         for lease in self.worker.leases.all() {
-            if let Err(error) = self.worker.store.release(&lease) {
+            if let Err(error) = self.worker.parts.store.release(&lease) {
                 tracing::warn!(%error, owner = lease.owner(), "cannot give back a lease; it runs out by itself");
             }
         }

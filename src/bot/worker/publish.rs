@@ -16,10 +16,10 @@ const PUSH_TAKES: Duration = Duration::from_mins(10);
 impl Worker {
     /// The publisher with credentials that are valid now. GitHub's token goes to GitHub alone.
     pub(super) fn publisher_now(&self) -> Result<Publisher, Halt> {
-        let mut publisher = self.publisher.clone();
-        let on_github = publisher.remote.starts_with(&format!("{}/", self.config.github.web()));
+        let mut publisher = self.parts.publisher.clone();
+        let on_github = publisher.remote.starts_with(&format!("{}/", self.parts.config.github.web()));
         if matches!(publisher.credentials, Credentials::Anonymous) && on_github {
-            let token = self.ask(self.github.token(PUSH_TAKES))?;
+            let token = self.ask(self.parts.github.token(PUSH_TAKES))?;
             publisher.credentials = Credentials::Token(token.reveal().to_owned());
         }
         Ok(publisher)
@@ -37,7 +37,7 @@ impl Worker {
         let derived = publisher.read(derived_at)?;
         let links = Links {
             commit: published.commit.as_ref().map(|commit| self.repository_page(&format!("commit/{commit}"))),
-            run: Some(self.repository_page(&format!("tree/{}/results/raw/{}", self.config.repository.branch, submission.slug()))),
+            run: Some(self.repository_page(&format!("tree/{}/results/raw/{}", self.parts.config.repository.branch, submission.slug()))),
             page: self.model_page(&submission),
             release: runs
                 .iter()
@@ -47,14 +47,14 @@ impl Worker {
         let mut details = Details::of(job)?;
         details.results = Some(announcement(&derived, &submission, &runs, &links));
         let change = Change { commit: published.commit, details: Some(details.to_json()?), ..Change::default() };
-        self.store.transition(&held.lease, JobState::Evaluated, JobState::Published, &change, self.now())?;
+        self.parts.store.transition(&held.lease, JobState::Evaluated, JobState::Published, &change, self.now())?;
         Ok(())
     }
 
     /// Puts large sample files where the configuration says, if that is not the repository. A file's name tells its content: the run id
     /// stands in it.
     fn publish_large(&self, run: &mut FinishedRun) -> Result<(), Halt> {
-        let publication = &self.config.publication;
+        let publication = &self.parts.config.publication;
         if publication.large_artifacts == LargeArtifacts::Repository {
             return Ok(());
         }
@@ -66,17 +66,17 @@ impl Worker {
         let id = &run.run.run_id;
         let text =
             format!("Questions and answers of run `{id}` that are too large for the repository. Their digests stand in its run.json.");
-        let release = self.ask(self.github.ensure_release(&format!("run-{id}"), &format!("Run {id}"), &text))?;
+        let release = self.ask(self.parts.github.ensure_release(&format!("run-{id}"), &format!("Run {id}"), &text))?;
         for file in large {
             let name = format!("{id}-{}", file.trim_start_matches("samples/"));
-            self.ask(self.github.upload_asset(&release, &name, &run.folder.join(&file)))?;
+            self.ask(self.parts.github.upload_asset(&release, &name, &run.folder.join(&file)))?;
             run.elsewhere.insert(file);
         }
         Ok(())
     }
 
     fn model_page(&self, submission: &Submission) -> Option<String> {
-        let address = self.config.server.public_address.as_ref().filter(|_| self.config.server.website.is_some())?;
+        let address = self.parts.config.server.public_address.as_ref().filter(|_| self.parts.config.server.website.is_some())?;
         Some(format!("{address}/model.html?id={}", submission.slug()))
     }
 
@@ -92,7 +92,7 @@ impl Worker {
         let text = self.status_of(job, JobState::Reported, &details)?;
         self.show_on_issue(held, job, JobState::Reported, &text)?;
         let change = Change { shown: true, ..Change::default() };
-        self.store.transition(&held.lease, JobState::Published, JobState::Reported, &change, self.now())?;
+        self.parts.store.transition(&held.lease, JobState::Published, JobState::Reported, &change, self.now())?;
         // Everything in it is in the repository now.
         let folder = self.job_folder(job.id);
         if let Err(error) = std::fs::remove_dir_all(&folder)

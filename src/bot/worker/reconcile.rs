@@ -24,23 +24,23 @@ const AFTER_FAILURE: Duration = Duration::from_secs(30);
 impl Worker {
     pub(super) fn reconcile_lane(&self) {
         let mut labels_exist = false;
-        while !self.signal.is_stopped() {
+        while !self.parts.signal.is_stopped() {
             let done = self.reconcile(&mut labels_exist);
             let pause = match done {
                 Ok(found) => {
                     if found > 0 {
                         tracing::info!(found, "reconciliation found what no webhook had said");
-                        self.signal.wake();
+                        self.parts.signal.wake();
                     }
-                    self.config.reconciliation.interval()
+                    self.parts.config.reconciliation.interval()
                 }
                 Err(Halt::Failed { failure, .. }) => {
                     tracing::warn!(reason = failure.message, "reconciliation failed");
-                    AFTER_FAILURE.min(self.config.reconciliation.interval())
+                    AFTER_FAILURE.min(self.parts.config.reconciliation.interval())
                 }
                 Err(Halt::Stopped | Halt::Superseded) => return,
             };
-            self.signal.wait(pause);
+            self.parts.signal.wait(pause);
         }
     }
 
@@ -48,7 +48,7 @@ impl Worker {
     fn reconcile(&self, labels_exist: &mut bool) -> Result<usize, Halt> {
         let now = self.now();
         let began = self.began(now)?;
-        let since = match self.store.recall(RECONCILED)? {
+        let since = match self.parts.store.recall(RECONCILED)? {
             Some(text) => text.parse::<DateTime<Utc>>().ok().map(|last| last - OVERLAP),
             None => None,
         };
@@ -58,26 +58,26 @@ impl Worker {
         }
         let mut found = self.find_issues(since)?;
         found += self.find_comments(since.unwrap_or(began), began)?;
-        self.store.remember(RECONCILED, &now.to_rfc3339())?;
-        self.store.forget_deliveries(now - REMEMBER_DELIVERIES)?;
+        self.parts.store.remember(RECONCILED, &now.to_rfc3339())?;
+        self.parts.store.forget_deliveries(now - REMEMBER_DELIVERIES)?;
         Ok(found)
     }
 
     fn began(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>, Halt> {
-        if let Some(began) = self.store.recall(BEGAN)?.and_then(|text| text.parse().ok()) {
+        if let Some(began) = self.parts.store.recall(BEGAN)?.and_then(|text| text.parse().ok()) {
             return Ok(began);
         }
-        self.store.remember(BEGAN, &now.to_rfc3339())?;
+        self.parts.store.remember(BEGAN, &now.to_rfc3339())?;
         Ok(now)
     }
 
     /// All open submissions, and whatever else changed since the last round.
     fn find_issues(&self, since: Option<DateTime<Utc>>) -> Result<usize, Halt> {
         let open = IssueQuery { label: Some("submission".to_owned()), state: Some(IssueState::Open), since: None };
-        let mut issues = self.ask(self.github.issues(&open))?;
+        let mut issues = self.ask(self.parts.github.issues(&open))?;
         if since.is_some() {
             let changed = IssueQuery { label: None, state: None, since };
-            let changed = self.ask(self.github.issues(&changed))?;
+            let changed = self.ask(self.parts.github.issues(&changed))?;
             issues.extend(changed.into_iter().filter(|issue| issues.iter().all(|known| known.number != issue.number)).collect::<Vec<_>>());
         }
         let mut found = 0;
@@ -88,8 +88,8 @@ impl Worker {
     }
 
     fn look_at_issue(&self, issue: &Issue) -> Result<bool, Halt> {
-        let latest = self.store.job_of_issue(issue.number)?;
-        if on_issue(issue, latest.as_ref().map(Latest::from).as_ref(), &self.config.policy) == IssueDecision::Nothing {
+        let latest = self.parts.store.job_of_issue(issue.number)?;
+        if on_issue(issue, latest.as_ref().map(Latest::from).as_ref(), &self.parts.config.policy) == IssueDecision::Nothing {
             return Ok(false);
         }
         // A store that was lost: what the issue says about itself still holds.
@@ -110,12 +110,12 @@ impl Worker {
 
     /// Comments with commands that nobody has told us about.
     fn find_comments(&self, since: DateTime<Utc>, began: DateTime<Utc>) -> Result<usize, Halt> {
-        let comments = self.ask(self.github.comments_since(since))?;
+        let comments = self.ask(self.parts.github.comments_since(since))?;
         let mut found = 0;
         for comment in comments {
-            let by_person = comment.user.as_ref().is_some_and(|user| !user.is_bot() && !self.own.wrote(Some(user)));
+            let by_person = comment.user.as_ref().is_some_and(|user| !user.is_bot() && !self.parts.own.wrote(Some(user)));
             let Some(issue) = comment.issue.filter(|_| by_person && comment.created_at >= began) else { continue };
-            if commands::parse(&comment.body).is_empty() || self.store.knows_comment(comment.id)? {
+            if commands::parse(&comment.body).is_empty() || self.parts.store.knows_comment(comment.id)? {
                 continue;
             }
             let id = format!("found:comment:{}", comment.id);
@@ -127,6 +127,6 @@ impl Worker {
     fn take_in(&self, event: &str, id: String, found: Found) -> Result<bool, Halt> {
         let payload = serde_json::to_string(&found).map_err(|error| Halt::permanent(error.to_string()))?;
         let delivery = Delivery { id, event: event.to_owned(), issue: Some(found.issue), comment: found.comment, payload };
-        Ok(self.store.accept(&delivery, self.now())? == Intake::New)
+        Ok(self.parts.store.accept(&delivery, self.now())? == Intake::New)
     }
 }

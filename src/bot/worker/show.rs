@@ -11,7 +11,7 @@ use std::time::Duration;
 impl Worker {
     /// Brings one issue up to date.
     pub(super) fn show_next(&self) -> Result<bool, StoreError> {
-        let Some((lease, job)) = self.store.claim_unshown(&self.name, self.now(), self.leases.length())? else { return Ok(false) };
+        let Some((lease, job)) = self.parts.store.claim_unshown(&self.name, self.now(), self.leases.length())? else { return Ok(false) };
         let held = self.leases.hold(lease);
         let shown = self.show(&held, &job);
         self.settle(&held.lease, shown)?;
@@ -20,11 +20,11 @@ impl Worker {
 
     /// Shows a job's present state on its issue, unless a newer job has taken over the issue.
     pub(super) fn show(&self, held: &Held, job: &Job) -> Result<(), Halt> {
-        if self.store.job_of_issue(job.issue)?.is_some_and(|latest| latest.id == job.id) {
+        if self.parts.store.job_of_issue(job.issue)?.is_some_and(|latest| latest.id == job.id) {
             let text = self.status_of(job, job.state, &Details::of(job)?)?;
             self.show_on_issue(held, job, job.state, &text)?;
         }
-        self.store.mark_shown(&held.lease, job.state)?;
+        self.parts.store.mark_shown(&held.lease, job.state)?;
         Ok(())
     }
 
@@ -44,8 +44,8 @@ impl Worker {
             JobState::Received => Shown::Received,
             JobState::Validated => Shown::Validated { report, waiting: &waiting, estimate },
             JobState::Queued => {
-                let slots = usize::try_from(self.config.executor.concurrency.get()).unwrap_or(1);
-                let queue = self.store.queue(slots, self.now())?;
+                let slots = usize::try_from(self.parts.config.executor.concurrency.get()).unwrap_or(1);
+                let queue = self.parts.store.queue(slots, self.now())?;
                 let position = queue.iter().find(|entry| entry.job.id == job.id).map(|entry| entry.position).filter(|place| *place > 0);
                 Shown::Queued { report, position, estimate }
             }
@@ -77,8 +77,8 @@ impl Worker {
 
     fn under_way(&self, job: &Job) -> Result<Option<Under>, StoreError> {
         let Some(progress) = &job.progress else { return Ok(None) };
-        let slots = usize::try_from(self.config.executor.concurrency.get()).unwrap_or(1);
-        let queue = self.store.queue(slots, self.now())?;
+        let slots = usize::try_from(self.parts.config.executor.concurrency.get()).unwrap_or(1);
+        let queue = self.parts.store.queue(slots, self.now())?;
         let ends_at = queue.iter().find(|entry| entry.job.id == job.id).and_then(|entry| entry.ends_at);
         Ok(Some(Under {
             task: progress.task.clone(),
@@ -93,14 +93,14 @@ impl Worker {
 
     /// Writes the status comment and sets the labels, each only where it differs.
     pub(super) fn show_on_issue(&self, held: &Held, job: &Job, state: JobState, text: &str) -> Result<(), Halt> {
-        let Some(issue) = self.ask_for(self.github.issue(job.issue))? else {
+        let Some(issue) = self.ask_for(self.parts.github.issue(job.issue))? else {
             tracing::info!(issue = job.issue, "the issue is gone; there is nothing to show its state on");
             return Ok(());
         };
         self.write_status(held, job, text)?;
         let (add, remove) = label_changes(&issue.labels, state.as_str());
         if !add.is_empty() || !remove.is_empty() {
-            self.ask(self.github.change_labels(job.issue, &add, &remove))?;
+            self.ask(self.parts.github.change_labels(job.issue, &add, &remove))?;
         }
         Ok(())
     }
@@ -108,7 +108,7 @@ impl Worker {
     fn write_status(&self, held: &Held, job: &Job, text: &str) -> Result<(), Halt> {
         let known = match job.status_comment {
             None => None,
-            Some(id) => self.ask_for(self.github.comment(id))?,
+            Some(id) => self.ask_for(self.parts.github.comment(id))?,
         };
         let present = match known {
             Some(comment) => Some(comment),
@@ -116,19 +116,19 @@ impl Worker {
         };
         let id = match present {
             Some(comment) if same_text(&comment.body, text) => comment.id,
-            Some(comment) => self.ask(self.github.update_comment(comment.id, text))?.id,
-            None => self.ask(self.github.create_comment(job.issue, text))?.id,
+            Some(comment) => self.ask(self.parts.github.update_comment(comment.id, text))?.id,
+            None => self.ask(self.parts.github.create_comment(job.issue, text))?.id,
         };
         if job.status_comment != Some(id) {
-            self.store.set_status_comment(&held.lease, Some(id))?;
+            self.parts.store.set_status_comment(&held.lease, Some(id))?;
         }
         Ok(())
     }
 
     /// The bot's own status comment on an issue: the first, should there be several.
     pub(super) fn find_status(&self, issue: u64) -> Result<Option<Comment>, Halt> {
-        let comments = self.ask(self.github.comments(issue, None))?;
-        Ok(comments.into_iter().find(|comment| self.own.wrote(comment.user.as_ref()) && remembered(&comment.body).is_some()))
+        let comments = self.ask(self.parts.github.comments(issue, None))?;
+        Ok(comments.into_iter().find(|comment| self.parts.own.wrote(comment.user.as_ref()) && remembered(&comment.body).is_some()))
     }
 
     /// The labels that must exist in the repository.
@@ -139,7 +139,7 @@ impl Worker {
             description: (*description).to_owned(),
         };
         let labels: Vec<Label> = LABELS.iter().map(label).collect();
-        self.ask(self.github.ensure_labels(&labels))
+        self.ask(self.parts.github.ensure_labels(&labels))
     }
 }
 

@@ -271,21 +271,7 @@ interval_minutes = 0.02
     fn finish(mut self) {
         self.wait("every delivery is handled", |bench| bench.store().pending_deliveries().unwrap().is_empty());
         let settled = |job: &Job| job.state.is_final() && job.shown == Some(job.state);
-        self.wait("every job is finished and shown", |bench| {
-            let states = [
-                JobState::Received,
-                JobState::Validated,
-                JobState::Queued,
-                JobState::Evaluating,
-                JobState::Evaluated,
-                JobState::Published,
-                JobState::Reported,
-                JobState::Rejected,
-                JobState::Failed,
-                JobState::Cancelled,
-            ];
-            bench.store().jobs_in(&states).unwrap().iter().all(settled)
-        });
+        self.wait("every job is finished and shown", |bench| bench.store().jobs_in(&JobState::ALL).unwrap().iter().all(settled));
         self.stop();
         let unread: Vec<String> = std::iter::from_fn(|| self.github.read_next()).collect();
         assert!(unread.is_empty(), "nobody read {unread:#?}");
