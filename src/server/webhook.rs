@@ -137,13 +137,13 @@ async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Bytes, R
     // A body of unknown length counts as a large one.
     let _place = match announced {
         Some(length) if length <= SMALL_BODY => None,
-        _ => match app.large_bodies.try_acquire() {
-            Ok(place) => Some(place),
-            Err(_) => {
+        _ => {
+            let Ok(place) = app.large_bodies.try_acquire() else {
                 discard(body, most).await;
                 return Err(Refusal::Busy);
-            }
-        },
+            };
+            Some(place)
+        }
     };
     let mut bytes = Vec::new();
     while let Some(part) = next_part(&mut body).await? {
