@@ -7,7 +7,7 @@ use crate::bot::decide::{IssueDecision, Latest, body_hash, on_issue};
 use crate::bot::status::remembered;
 use crate::bot::store::{Delivery, Intake};
 use crate::github::{Issue, IssueQuery, IssueState};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use std::time::Duration;
 
 /// Name of the fact that tells when the store was first used: older comments are not commands to this bot.
@@ -67,8 +67,10 @@ impl Worker {
         if let Some(began) = self.parts.store.recall(BEGAN)?.and_then(|text| text.parse().ok()) {
             return Ok(began);
         }
-        self.parts.store.remember(BEGAN, &now.to_rfc3339())?;
-        Ok(now)
+        // GitHub tells times in whole seconds: a comment of this very second must not count as older.
+        let began = now.trunc_subsecs(0);
+        self.parts.store.remember(BEGAN, &began.to_rfc3339())?;
+        Ok(began)
     }
 
     /// All open submissions, and whatever else changed since the last round.
