@@ -3,9 +3,8 @@
 
 #[cfg(feature = "engine")]
 use super::stand_in::MAINTAINER;
-use super::stand_in::{AUTHOR, When};
+use super::stand_in::{AUTHOR, Fault};
 use super::{Bench, submission};
-use http::Method;
 use slm_benchmark::bot::store::JobState;
 #[cfg(feature = "engine")]
 use std::path::PathBuf;
@@ -23,25 +22,14 @@ enum Point {
     /// At a record of its store, as `slm-bench serve --crash-at` takes it.
     Record(&'static str),
     /// By GitHub, at a call of this method whose path ends so.
-    Call(Verb, &'static str, When),
+    Call(&'static str, &'static str, When),
 }
 
-/// The methods that change something, as `http::Method` cannot stand in a constant.
+/// Before a call takes effect, or after it, with its answer lost.
 #[derive(Clone, Copy, Debug)]
-enum Verb {
-    Post,
-    #[cfg(feature = "engine")]
-    Patch,
-}
-
-impl From<Verb> for Method {
-    fn from(method: Verb) -> Self {
-        match method {
-            Verb::Post => Self::POST,
-            #[cfg(feature = "engine")]
-            Verb::Patch => Self::PATCH,
-        }
-    }
+enum When {
+    Before,
+    After,
 }
 
 /// Runs `survive` for every point, several at once, and fails with the names of all points that were not survived.
@@ -80,7 +68,12 @@ fn driven(
         Some(Point::Record(name)) => bench.run_crashing_at(name),
         Some(Point::Call(method, path, when)) => {
             bench.run();
-            bench.github.kill_at(method.into(), path, when, bench.server.as_ref().unwrap().id());
+            let server = bench.server.as_ref().unwrap().id();
+            let fault = match when {
+                When::Before => Fault::KillBefore(server),
+                When::After => Fault::KillAfter(server),
+            };
+            bench.github.fault(method, &format!("{path}$"), 1, fault);
         }
         None => bench.run(),
     }
@@ -102,7 +95,7 @@ fn state_shown(bench: &Bench) -> Option<JobState> {
 }
 
 fn open_once(bench: &mut Bench, body: &str) {
-    if bench.github.state().issues.is_empty() {
+    if bench.github.issues().is_empty() {
         let (_, event) = bench.github.open_issue(AUTHOR, body, &["submission"]);
         // It may be lost: the server may be dying.
         bench.try_deliver("issues", &event);
@@ -137,10 +130,10 @@ fn findings_survive_any_crash() {
         Point::Record("after set_status_comment"),
         Point::Record("before mark_shown"),
         Point::Record("after mark_shown"),
-        Point::Call(Verb::Post, "/issues/1/comments", When::Before),
-        Point::Call(Verb::Post, "/issues/1/comments", When::After),
-        Point::Call(Verb::Post, "/issues/1/labels", When::Before),
-        Point::Call(Verb::Post, "/issues/1/labels", When::After),
+        Point::Call("POST", "/issues/1/comments", When::Before),
+        Point::Call("POST", "/issues/1/comments", When::After),
+        Point::Call("POST", "/issues/1/labels", When::Before),
+        Point::Call("POST", "/issues/1/labels", When::After),
     ];
     let body = submission().replace("license: apache-2.0", "licence: apache-2.0");
     survive_all(&points, |point| {
@@ -200,7 +193,7 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 #[cfg(feature = "engine")]
 fn open_and_approve(bench: &mut Bench) {
     open_once(bench, &submission());
-    let approved = bench.github.state().comments.values().any(|comment| comment["body"] == "/slm-bench approve");
+    let approved = bench.github.was_said("/slm-bench approve");
     if !approved && state_shown(bench) == Some(JobState::Validated) {
         let event = bench.github.comment(1, MAINTAINER, "/slm-bench approve");
         bench.try_deliver("issue_comment", &event);
@@ -243,10 +236,10 @@ fn the_whole_way_survives_any_crash() {
         Point::Record("after claim 4"),
         Point::Record("before reported"),
         Point::Record("after reported"),
-        Point::Call(Verb::Patch, "/issues/comments/101", When::Before),
-        Point::Call(Verb::Patch, "/issues/comments/101", When::After),
-        Point::Call(Verb::Post, "/issues/1/labels", When::Before),
-        Point::Call(Verb::Post, "/issues/1/labels", When::After),
+        Point::Call("PATCH", "/issues/comments/101", When::Before),
+        Point::Call("PATCH", "/issues/comments/101", When::After),
+        Point::Call("POST", "/issues/1/labels", When::Before),
+        Point::Call("POST", "/issues/1/labels", When::After),
     ];
     let prepare = |bench: &Bench| copy(answers(), &bench.path("work/jobs/1/results"));
     let reported = |bench: &Bench| state_shown(bench) == Some(JobState::Reported);

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    APP_ID, APP_SLUG, Asset, BOT, Comment, Fault, INSTALLATION_ID, Issue, REPOSITORY, Release, Run, Seen, Shared, State, TOKEN, WORKFLOW,
-    payloads,
+    ACTIONS_BOT, ACTIONS_TOKEN, APP_ID, APP_KEY, APP_SLUG, Asset, BOT, Comment, Fault, INSTALLATION_ID, Issue, REPOSITORY, Release, Run,
+    Seen, Shared, State, TOKEN, Unread, WORKFLOW, payloads,
 };
 
 /// A page of issues with texts of the greatest length fits; nothing else comes near it.
@@ -89,6 +89,7 @@ async fn serve(Extract(shared): Extract<Arc<Shared>>, request: Request<Body>) ->
     let fault = take_fault(&shared, parts.method.as_str(), &target);
     let before = match &fault {
         Some(Fault::Status(status)) => Some(Answer::message(*status, "the stand-in was told to fail")),
+        Some(Fault::Answer(body)) => Some(Answer::ok(body.clone())),
         Some(Fault::SecondaryLimit(wait)) => {
             let mut answer =
                 Answer::message(403, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.");
@@ -105,6 +106,11 @@ async fn serve(Extract(shared): Extract<Arc<Shared>>, request: Request<Body>) ->
             note(&shared, &parts.method, &target, &body, 0, false);
             drop_connection()
         }
+        Some(Fault::KillBefore(process)) => {
+            kill(*process);
+            note(&shared, &parts.method, &target, &body, 0, false);
+            drop_connection()
+        }
         _ => None,
     };
     let caller = caller(&shared, &parts.headers);
@@ -115,15 +121,20 @@ async fn serve(Extract(shared): Extract<Arc<Shared>>, request: Request<Body>) ->
         let asked = Asked { method: parts.method.clone(), segments, query, body: body.clone(), caller };
         let mut state = shared.lock();
         state.remaining = state.remaining.saturating_sub(1);
-        answer(&shared, &mut state, &asked).unwrap_or_else(|| {
+        let answer = answer(&shared, &mut state, &asked).unwrap_or_else(|| {
             state.unknown.push(format!("{} {target}", parts.method));
             Answer::not_found()
-        })
+        });
+        if let Some(Fault::KillAfter(process)) = &fault {
+            // Before anybody sees what was done.
+            kill(*process);
+        }
+        answer
     });
     let (status, headers) = (answer.status, parts.headers);
     note(&shared, &parts.method, &target, &body, status, caller != Caller::Nobody);
     match fault {
-        Some(Fault::DropAfter) => drop_connection(),
+        Some(Fault::DropAfter | Fault::KillAfter(_)) => drop_connection(),
         Some(Fault::BadGatewayAfter) => plain(502),
         Some(Fault::Slow(time)) => {
             tokio::time::sleep(time).await;
@@ -131,6 +142,11 @@ async fn serve(Extract(shared): Extract<Arc<Shared>>, request: Request<Body>) ->
         }
         _ => render(&shared, answer, &headers),
     }
+}
+
+/// Ends a process by force.
+fn kill(process: u32) {
+    assert!(std::process::Command::new("kill").args(["-KILL", &process.to_string()]).status().unwrap().success());
 }
 
 /// Ends the task that serves the connection, and so the connection, without a word.
@@ -149,7 +165,7 @@ fn note(shared: &Shared, method: &Method, target: &str, body: &Bytes, status: u1
 
 fn take_fault(shared: &Shared, method: &str, target: &str) -> Option<Fault> {
     let mut state = shared.lock();
-    let pending = state.faults.iter_mut().find(|fault| fault.times > 0 && fault.method == method && target.contains(&fault.part))?;
+    let pending = state.faults.iter_mut().find(|fault| fault.concerns(method, target))?;
     pending.times -= 1;
     Some(pending.fault.clone())
 }
@@ -211,10 +227,13 @@ fn caller(shared: &Shared, headers: &HeaderMap) -> Caller {
     if token == TOKEN {
         return Caller::Account(state.account(BOT));
     }
+    if token == ACTIONS_TOKEN {
+        return Caller::Account(state.account(ACTIONS_BOT));
+    }
     if state.installation_tokens.iter().any(|(known, expires)| known == token && *expires > Utc::now()) {
         return Caller::Account(state.account(&format!("{APP_SLUG}[bot]")));
     }
-    let key = DecodingKey::from_rsa_pem(state.app_key.public_key_pem().as_bytes()).unwrap();
+    let key = DecodingKey::from_rsa_pem(APP_KEY.public_key_pem().as_bytes()).unwrap();
     let mut validation = Validation::new(Algorithm::RS256);
     validation.set_required_spec_claims(&["exp"]);
     let signed = decode::<Value>(token, &key, &validation).ok().filter(|token| {
@@ -379,29 +398,34 @@ fn escaped(text: &str) -> String {
     text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-pub(super) fn add_comment(shared: &Shared, state: &mut State, author: u64, issue: u64, body: &str, by_bot: bool) -> u64 {
-    let (id, now) = (state.id(), Utc::now());
-    let comment =
-        Comment { id, issue, author, body: body.to_owned(), created: now, updated: now, edits: 0, reactions: Vec::new(), unread: by_bot };
-    state.issues.get_mut(&issue).unwrap().updated = now;
-    let payload = {
-        state.comments.insert(id, comment.clone());
-        payloads::comment_event(state, "created", &comment, author)
-    };
+/// Gives the comment's id and the webhook's payload.
+pub(super) fn add_comment(shared: &Shared, state: &mut State, author: u64, issue: u64, body: &str, by_bot: bool) -> (u64, Value) {
+    let mut comment = state.new_comment(issue, author, body);
+    if by_bot {
+        comment.unread = Unread::New;
+    }
+    state.issues.get_mut(&issue).unwrap().updated = comment.created;
+    state.comments.insert(comment.id, comment.clone());
+    let payload = payloads::comment_event(state, "created", &comment, author);
     shared.deliver(state, "issue_comment", &payload);
-    id
+    (comment.id, payload)
 }
 
-pub(super) fn change_comment(shared: &Shared, state: &mut State, editor: u64, id: u64, body: &str, by_bot: bool) {
+/// Gives the webhook's payload.
+pub(super) fn change_comment(shared: &Shared, state: &mut State, editor: u64, id: u64, body: &str, by_bot: bool) -> Value {
     let comment = state.comments.get_mut(&id).unwrap();
-    comment.unread |= by_bot && comment.body != body;
-    body.clone_into(&mut comment.body);
+    if by_bot && comment.body != body && comment.unread == Unread::Nothing {
+        comment.unread = Unread::Changed;
+    }
+    let before = std::mem::replace(&mut comment.body, body.to_owned());
     comment.updated = Utc::now();
     comment.edits += 1;
     let comment = comment.clone();
     state.issues.get_mut(&comment.issue).unwrap().updated = comment.updated;
-    let payload = payloads::comment_event(state, "edited", &comment, editor);
+    let mut payload = payloads::comment_event(state, "edited", &comment, editor);
+    payload["changes"] = json!({"body": {"from": before}});
     shared.deliver(state, "issue_comment", &payload);
+    payload
 }
 
 /// The text of a comment, as GitHub checks it.
@@ -482,7 +506,7 @@ fn one_issue(shared: &Shared, state: &mut State, who: u64, method: &str, number:
                 Ok(text) => text,
                 Err(answer) => return Some(answer),
             };
-            let id = add_comment(shared, state, who, number, &text, true);
+            let (id, _) = add_comment(shared, state, who, number, &text, true);
             Some(Answer::new(201, payloads::comment(state, &state.comments[&id])))
         }
         ("GET", ["labels"]) => {
@@ -622,7 +646,7 @@ fn actions(shared: &Shared, state: &mut State, method: &str, rest: &[&str], aske
                 return Some(Answer::message(410, "Artifact has expired"));
             }
             let mut answer = Answer::empty(302);
-            answer.headers.push(("location", format!("{}/storage/{id}?signature=of-the-storage", state.address)));
+            answer.headers.push(("location", format!("{}/{id}?signature=of-the-storage", state.storage)));
             Some(answer)
         }
         _ => None,

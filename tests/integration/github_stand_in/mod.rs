@@ -1,5 +1,6 @@
-//! A stateful stand-in for GitHub: what the bot asks of its API changes one state, people act on the same state, and every change is sent
-//! as a signed webhook. Failures come on demand. At the end [`GitHub::finish`] proves that nothing was left unread or undone.
+//! The stateful stand-in for GitHub of all tests: what the bot asks of its API changes one state, people act on the same state, and every
+//! change is told as a signed webhook: sent by itself where [`GitHub::webhooks_to`] says so, else handed to the test, which delivers, delays
+//! or loses it. Failures come on demand. At the end [`GitHub::finish`] proves that nothing was left unread or undone.
 //!
 //! Start one per test with [`GitHub::start`]; it serves on a port of its own, in a thread of its own, until it is dropped.
 #![allow(dead_code, reason = "every test uses a part of it")]
@@ -10,7 +11,7 @@ mod payloads;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -19,13 +20,25 @@ use slm_benchmark::github::webhook::Secrets;
 use slm_benchmark::github::{Auth, RetryPolicy, Secret, Settings};
 
 /// The repository.
-pub(crate) const REPOSITORY: &str = "octo-org/slm-benchmark";
+pub(crate) const REPOSITORY: &str = "octo-org/leaderboard";
 /// The personal token that the API takes.
 pub(crate) const TOKEN: &str = "ghp_standin0123456789abcdefghijklmnopqrs";
+/// The token of a workflow run, which belongs to no user.
+pub(crate) const ACTIONS_TOKEN: &str = "ghs_standin0123456789abcdefghijklmnopqrs";
 /// The webhook's secret.
 pub(crate) const WEBHOOK_SECRET: &str = "stand-in webhook secret";
 /// Account of the personal token.
 pub(crate) const BOT: &str = "slm-bench-bot";
+/// Account of a workflow run's token.
+pub(crate) const ACTIONS_BOT: &str = "github-actions[bot]";
+/// Who opens issues; read access.
+pub(crate) const AUTHOR: &str = "author";
+/// The owner.
+pub(crate) const MAINTAINER: &str = "maintainer";
+/// Somebody with read access.
+pub(crate) const STRANGER: &str = "stranger";
+/// A program with write access.
+pub(crate) const PROGRAM: &str = "other-program[bot]";
 /// The App, and its installation.
 pub(crate) const APP_ID: u64 = 4242;
 pub(crate) const INSTALLATION_ID: u64 = 777;
@@ -38,6 +51,8 @@ pub(crate) const WORKFLOW: &str = "evaluate.yml";
 pub(crate) enum Fault {
     /// This status instead of an answer, and no effect.
     Status(u16),
+    /// This answer with the status 200, and no effect.
+    Answer(Value),
     /// A secondary rate limit, with the seconds to wait where it tells them.
     SecondaryLimit(Option<u64>),
     /// The primary rate limit, with the seconds until its window ends.
@@ -50,6 +65,10 @@ pub(crate) enum Fault {
     BadGatewayAfter,
     /// The effect happens, the answer comes after this time.
     Slow(Duration),
+    /// This process is killed before anything is done.
+    KillBefore(u32),
+    /// The effect happens, then this process is killed without an answer.
+    KillAfter(u32),
 }
 
 struct PendingFault {
@@ -57,6 +76,29 @@ struct PendingFault {
     part: String,
     times: usize,
     fault: Fault,
+}
+
+impl PendingFault {
+    /// Whether it concerns a request. A part that ends in `$` is the end of the path.
+    fn concerns(&self, method: &str, target: &str) -> bool {
+        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let fits = match self.part.strip_suffix('$') {
+            Some(end) => path.ends_with(end),
+            None => target.contains(&self.part),
+        };
+        self.times > 0 && self.method == method && fits
+    }
+}
+
+/// What a test has not looked at yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Unread {
+    #[default]
+    Nothing,
+    /// The bot wrote it.
+    New,
+    /// The bot changed it.
+    Changed,
 }
 
 /// An account.
@@ -81,7 +123,7 @@ pub(crate) struct Comment {
     pub(crate) edits: usize,
     pub(crate) reactions: Vec<String>,
     /// Written or changed by the bot, and not looked at by the test since.
-    unread: bool,
+    unread: Unread,
 }
 
 struct Issue {
@@ -159,7 +201,10 @@ pub(crate) struct Seen {
 }
 
 struct State {
+    /// With which addresses in answers begin.
     address: String,
+    /// Where the storage of artifacts is.
+    storage: String,
     accounts: BTreeMap<u64, Account>,
     issues: BTreeMap<u64, Issue>,
     comments: BTreeMap<u64, Comment>,
@@ -170,7 +215,6 @@ struct State {
     installation_tokens: Vec<(String, DateTime<Utc>)>,
     /// How long tokens of the installation last.
     token_life: chrono::Duration,
-    app_key: rcgen::KeyPair,
     remaining: u64,
     faults: Vec<PendingFault>,
     seen: Vec<Seen>,
@@ -180,12 +224,45 @@ struct State {
     lose: bool,
     page: usize,
     next: u64,
+    next_comment: u64,
 }
 
+/// The App's key: making one takes long, and every test may use the same.
+static APP_KEY: LazyLock<rcgen::KeyPair> = LazyLock::new(|| rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap());
+
 impl State {
+    fn new_issue(&mut self, number: u64, author: u64, body: &str, labels: &[&str]) -> Issue {
+        let (id, now) = (self.id(), Utc::now());
+        Issue {
+            id,
+            number,
+            title: "A model".to_owned(),
+            body: body.to_owned(),
+            author,
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            open: true,
+            created: now,
+            updated: now,
+            reactions: Vec::new(),
+            label_changes: Vec::new(),
+        }
+    }
+
+    fn new_comment(&mut self, issue: u64, author: u64, body: &str) -> Comment {
+        self.next_comment += 1;
+        let (id, now) = (self.next_comment, Utc::now());
+        let (body, reactions) = (body.to_owned(), Vec::new());
+        Comment { id, issue, author, body, created: now, updated: now, edits: 0, reactions, unread: Unread::Nothing }
+    }
+
     fn id(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    /// The accounts by which the bot speaks.
+    fn bots(&self) -> [u64; 3] {
+        [self.account(BOT), self.account(&format!("{APP_SLUG}[bot]")), self.account(ACTIONS_BOT)]
     }
 
     fn account(&self, login: &str) -> u64 {
@@ -243,7 +320,7 @@ pub(crate) struct GitHub {
 }
 
 impl GitHub {
-    /// Starts with the repository, its labels' absence, the bot, an owner `maintainer` (admin) and a stranger `stranger` (read).
+    /// Starts with the repository, its labels' absence, the accounts of the bot, [`MAINTAINER`], [`AUTHOR`], [`STRANGER`] and [`PROGRAM`].
     pub(crate) fn start() -> Self {
         Self::start_at(0)
     }
@@ -255,6 +332,7 @@ impl GitHub {
         let port = listener.local_addr().unwrap().port();
         let state = State {
             address: format!("http://127.0.0.1:{port}"),
+            storage: format!("http://127.0.0.1:{port}/storage"),
             accounts: BTreeMap::new(),
             issues: BTreeMap::new(),
             comments: BTreeMap::new(),
@@ -264,7 +342,6 @@ impl GitHub {
             releases: BTreeMap::new(),
             installation_tokens: Vec::new(),
             token_life: chrono::Duration::hours(1),
-            app_key: rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap(),
             remaining: 5000,
             faults: Vec::new(),
             seen: Vec::new(),
@@ -274,6 +351,7 @@ impl GitHub {
             lose: false,
             page: 100,
             next: 1000,
+            next_comment: 100,
         };
         let (outbox, inbox) = mpsc::channel();
         let shared = Arc::new(Shared {
@@ -301,11 +379,13 @@ impl GitHub {
         let posting = Arc::clone(&shared);
         let poster = std::thread::spawn(move || post(&posting, &inbox));
         let github = Self { shared, port, stop: Some(stop), threads: vec![server, poster] };
-        github.add_account(BOT, "Bot-like user", "write");
+        github.add_account(BOT, "User", "write");
         github.add_account(&format!("{APP_SLUG}[bot]"), "Bot", "none");
-        github.add_account("github-actions[bot]", "Bot", "none");
-        github.add_account("maintainer", "User", "admin");
-        github.add_account("stranger", "User", "read");
+        github.add_account(ACTIONS_BOT, "Bot", "write");
+        github.add_account(MAINTAINER, "User", "admin");
+        github.add_account(AUTHOR, "User", "read");
+        github.add_account(STRANGER, "User", "read");
+        github.add_account(PROGRAM, "Bot", "write");
         github
     }
 
@@ -321,12 +401,17 @@ impl GitHub {
 
     /// Settings of a client with the personal token, impatient as tests are.
     pub(crate) fn settings(&self) -> Settings {
-        self.settings_with(Auth::Token(Secret::new("the token", TOKEN).unwrap()))
+        self.settings_of(TOKEN)
+    }
+
+    /// Settings of a client with this token.
+    pub(crate) fn settings_of(&self, token: &str) -> Settings {
+        self.settings_with(Auth::Token(Secret::new("the token", token).unwrap()))
     }
 
     /// Settings of a client that is the App.
     pub(crate) fn app_settings(&self) -> Settings {
-        let private_key = Secret::new("the key", &self.app_private_key()).unwrap();
+        let private_key = Secret::new("the key", &APP_KEY.serialize_pem()).unwrap();
         self.settings_with(Auth::App { app_id: APP_ID, installation_id: INSTALLATION_ID, private_key })
     }
 
@@ -342,11 +427,6 @@ impl GitHub {
             timeout: Duration::from_secs(10),
             ..Settings::new(REPOSITORY.parse().unwrap(), auth)
         }
-    }
-
-    /// The App's private key, PEM.
-    pub(crate) fn app_private_key(&self) -> String {
-        self.shared.lock().app_key.serialize_pem()
     }
 
     /// How long tokens of the installation last from now on.
@@ -392,7 +472,6 @@ impl GitHub {
 
     /// Adds an account; gives its id.
     pub(crate) fn add_account(&self, login: &str, kind: &'static str, role: &str) -> u64 {
-        let kind = if kind == "Bot" { "Bot" } else { "User" };
         let mut state = self.shared.lock();
         let id = state.id();
         state.accounts.insert(id, Account { id, login: login.to_owned(), kind, role: role.to_owned() });
@@ -419,67 +498,126 @@ impl GitHub {
         state.accounts.get_mut(&id).unwrap().role = role.to_owned();
     }
 
-    /// Somebody opens an issue; gives its number.
-    pub(crate) fn open_issue(&self, author: &str, title: &str, body: &str, labels: &[&str]) -> u64 {
+    /// Somebody opens an issue; gives its number and the webhook's payload.
+    pub(crate) fn open_issue(&self, author: &str, body: &str, labels: &[&str]) -> (u64, Value) {
         let mut state = self.shared.lock();
-        let (author, id, now) = (state.account(author), state.id(), Utc::now());
+        let author = state.account(author);
         let number = state.issues.len() as u64 + 1;
-        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-        let issue = Issue {
-            id,
-            number,
-            title: title.to_owned(),
-            body: body.to_owned(),
-            author,
-            labels,
-            open: true,
-            created: now,
-            updated: now,
-            reactions: Vec::new(),
-            label_changes: Vec::new(),
-        };
+        let issue = state.new_issue(number, author, body, labels);
         state.issues.insert(number, issue);
-        self.issue_event(&mut state, "opened", number, author, json!({}));
-        number
+        (number, self.issue_event(&mut state, "opened", number, author, json!({})))
     }
 
-    fn issue_event(&self, state: &mut State, action: &str, number: u64, sender: u64, more: Value) {
+    fn issue_event(&self, state: &mut State, action: &str, number: u64, sender: u64, more: Value) -> Value {
         let payload = payloads::issue_event(state, action, number, sender, more);
         self.shared.deliver(state, "issues", &payload);
+        payload
     }
 
-    /// Somebody changes an issue's text.
-    pub(crate) fn edit_issue(&self, editor: &str, number: u64, body: &str) {
+    /// The author changes an issue's text; gives the webhook's payload.
+    pub(crate) fn edit_issue(&self, number: u64, body: &str) -> Value {
         let mut state = self.shared.lock();
-        let editor = state.account(editor);
         let issue = state.issues.get_mut(&number).unwrap();
-        let before = std::mem::replace(&mut issue.body, body.to_owned());
+        issue.body = body.to_owned();
         issue.updated = Utc::now();
-        self.issue_event(&mut state, "edited", number, editor, json!({"changes": {"body": {"from": before}}}));
+        let author = issue.author;
+        // Empty in the published examples.
+        self.issue_event(&mut state, "edited", number, author, json!({"changes": {}}))
     }
 
-    /// Somebody closes an issue or opens it again.
-    pub(crate) fn set_open(&self, who: &str, number: u64, open: bool) {
+    /// The author closes an issue or opens it again; gives the webhook's payload.
+    pub(crate) fn set_open(&self, number: u64, open: bool) -> Value {
         let mut state = self.shared.lock();
-        let who = state.account(who);
         let issue = state.issues.get_mut(&number).unwrap();
         issue.open = open;
         issue.updated = Utc::now();
-        self.issue_event(&mut state, if open { "reopened" } else { "closed" }, number, who, json!({}));
+        let author = issue.author;
+        self.issue_event(&mut state, if open { "reopened" } else { "closed" }, number, author, json!({}))
     }
 
-    /// Somebody comments; gives the comment's id.
-    pub(crate) fn comment(&self, author: &str, issue: u64, body: &str) -> u64 {
+    /// Somebody adds a label to an issue or takes it away; gives the webhook's payload.
+    pub(crate) fn label(&self, who: &str, number: u64, name: &str, add: bool) -> Value {
+        let mut state = self.shared.lock();
+        let who = state.account(who);
+        let issue = state.issues.get_mut(&number).unwrap();
+        issue.labels.retain(|label| label != name);
+        if add {
+            issue.labels.push(name.to_owned());
+        }
+        issue.updated = Utc::now();
+        let label = payloads::label(&state, name);
+        self.issue_event(&mut state, if add { "labeled" } else { "unlabeled" }, number, who, json!({"label": label}))
+    }
+
+    /// Somebody comments; gives the webhook's payload.
+    pub(crate) fn comment(&self, issue: u64, author: &str, body: &str) -> Value {
         let mut state = self.shared.lock();
         let author = state.account(author);
-        answers::add_comment(&self.shared, &mut state, author, issue, body, false)
+        answers::add_comment(&self.shared, &mut state, author, issue, body, false).1
     }
 
-    /// Somebody changes a comment.
-    pub(crate) fn edit_comment(&self, editor: &str, id: u64, body: &str) {
+    /// Somebody comments on an issue that nobody else knows; gives the webhook's payload, which is all there is of it.
+    pub(crate) fn comment_on_nothing(&self, author: &str, body: &str) -> Value {
         let mut state = self.shared.lock();
-        let editor = state.account(editor);
-        answers::change_comment(&self.shared, &mut state, editor, id, body, false);
+        let author = state.account(author);
+        let issue = state.new_issue(999, author, "text", &[]);
+        state.issues.insert(999, issue);
+        let comment = state.new_comment(999, author, body);
+        let payload = payloads::comment_event(&state, "created", &comment, author);
+        state.issues.remove(&999);
+        self.shared.deliver(&mut state, "issue_comment", &payload);
+        payload
+    }
+
+    /// The author of the comment of this payload changes it; gives the webhook's payload.
+    pub(crate) fn edit_comment(&self, created: &Value, body: &str) -> Value {
+        let mut state = self.shared.lock();
+        let id = created["comment"]["id"].as_u64().unwrap();
+        let author = state.comments[&id].author;
+        answers::change_comment(&self.shared, &mut state, author, id, body, false)
+    }
+
+    /// The oldest comment of the bot that is new to the test, which has read it then.
+    pub(crate) fn read_next(&self) -> Option<String> {
+        let mut state = self.shared.lock();
+        let new = state.comments.values_mut().find(|comment| comment.unread == Unread::New)?;
+        new.unread = Unread::Nothing;
+        Some(new.body.clone())
+    }
+
+    /// Texts of the bot's comments on an issue, oldest first, as they are now. They have been read for what changed; whoever wants a new one
+    /// to count as read calls [`Self::read_next`].
+    pub(crate) fn said(&self, issue: u64) -> Vec<String> {
+        let mut state = self.shared.lock();
+        let bots = state.bots();
+        let own = state.comments.values_mut().filter(|comment| comment.issue == issue && bots.contains(&comment.author));
+        own.map(|comment| {
+            if comment.unread == Unread::Changed {
+                comment.unread = Unread::Nothing;
+            }
+            comment.body.clone()
+        })
+        .collect()
+    }
+
+    /// Whether somebody has commented with this text.
+    pub(crate) fn was_said(&self, body: &str) -> bool {
+        self.shared.lock().comments.values().any(|comment| comment.body == body)
+    }
+
+    /// How often comments were changed, all together.
+    pub(crate) fn edits(&self) -> usize {
+        self.shared.lock().comments.values().map(|comment| comment.edits).sum()
+    }
+
+    /// Texts of all comments.
+    pub(crate) fn all_said(&self) -> String {
+        self.shared.lock().comments.values().map(|comment| comment.body.as_str()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Numbers of the issues, oldest first.
+    pub(crate) fn issues(&self) -> Vec<u64> {
+        self.shared.lock().issues.keys().copied().collect()
     }
 
     /// Somebody deletes a comment.
@@ -493,7 +631,7 @@ impl GitHub {
         let on_issue = state.comments.values_mut().filter(|comment| comment.issue == issue);
         on_issue
             .map(|comment| {
-                comment.unread = false;
+                comment.unread = Unread::Nothing;
                 comment.clone()
             })
             .collect()
@@ -501,16 +639,15 @@ impl GitHub {
 
     /// Texts of the bot's comments on an issue, oldest first; read afterwards.
     pub(crate) fn bot_comments(&self, issue: u64) -> Vec<String> {
-        let bots = {
-            let state = self.shared.lock();
-            [state.account(BOT), state.account(&format!("{APP_SLUG}[bot]")), state.account("github-actions[bot]")]
-        };
+        let bots = self.shared.lock().bots();
         self.comments(issue).into_iter().filter(|comment| bots.contains(&comment.author)).map(|comment| comment.body).collect()
     }
 
-    /// Labels of an issue.
+    /// Labels of an issue, in alphabetical order.
     pub(crate) fn labels(&self, issue: u64) -> Vec<String> {
-        self.shared.lock().issues[&issue].labels.clone()
+        let mut labels = self.shared.lock().issues[&issue].labels.clone();
+        labels.sort();
+        labels
     }
 
     /// Changes of an issue's labels through the API, in order: `+name`, `-name`.
@@ -579,7 +716,7 @@ impl GitHub {
         release.assets.push(Asset { id, name: name.to_owned(), content: Vec::new(), whole: false });
     }
 
-    /// The next `times` requests of this method whose target contains `part` meet a fault.
+    /// The next `times` requests of this method whose target contains `part` meet a fault. A part that ends in `$` is the end of the path.
     pub(crate) fn fault(&self, method: &'static str, part: &str, times: usize, fault: Fault) {
         self.shared.lock().faults.push(PendingFault { method, part: part.to_owned(), times, fault });
     }
@@ -608,8 +745,8 @@ impl GitHub {
             state
                 .comments
                 .values()
-                .filter(|comment| comment.unread)
-                .map(|comment| format!("unread on #{}: {}", comment.issue, comment.body)),
+                .filter(|comment| comment.unread != Unread::Nothing)
+                .map(|comment| format!("unread on #{} ({:?}): {}", comment.issue, comment.unread, comment.body)),
         );
         left.extend(state.runs.values().filter(|run| run.status != "completed").map(|run| format!("run {} is {}", run.id, run.status)));
         for issue in state.issues.values() {

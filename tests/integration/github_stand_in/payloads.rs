@@ -66,7 +66,7 @@ pub(super) fn profile(state: &State, id: u64) -> Value {
 
 pub(super) fn label(state: &State, name: &str) -> Value {
     let known = state.labels.iter().find(|label| label.0.eq_ignore_ascii_case(name));
-    let (color, description) = known.map_or(("ededed", Value::Null), |label| (label.1.as_str(), json!(label.2)));
+    let (color, description) = known.map_or(("ededed", ""), |label| (label.1.as_str(), label.2.as_str()));
     let url = format!("{}/labels/{}", state.repository_url(), name.replace(' ', "%20"));
     json!({"id": 1, "node_id": "LA_1", "url": url, "name": name, "color": color, "default": false, "description": description})
 }
@@ -211,9 +211,28 @@ pub(super) fn permission(state: &State, id: u64) -> Value {
     json!({"permission": permission, "role_name": role, "user": user})
 }
 
+/// Without the fields that only answers have.
+fn without(mut object: Value, names: &[&str]) -> Value {
+    if let Some(object) = object.as_object_mut() {
+        object.retain(|name, _| !names.contains(&name.as_str()));
+    }
+    object
+}
+
+/// As webhooks tell it.
+fn event_repository(state: &State, sender: u64) -> Value {
+    without(repository(state, sender), &["network_count", "subscribers_count", "has_discussions", "permissions"])
+}
+
+/// As webhooks tell it.
+fn event_issue(state: &State, number: u64) -> Value {
+    without(issue(state, &state.issues[&number]), &["timeline_url", "state_reason"])
+}
+
 pub(super) fn issue_event(state: &State, action: &str, number: u64, sender: u64, more: Value) -> Value {
     let payload = json!({
-        "action": action, "issue": issue(state, &state.issues[&number]), "repository": repository(state, sender), "sender": user(state, sender),
+        "action": action, "issue": event_issue(state, number), "repository": event_repository(state, sender),
+        "sender": user(state, sender),
     });
     let Value::Object(payload) = payload else { unreachable!("it is an object") };
     with(payload, more)
@@ -221,8 +240,8 @@ pub(super) fn issue_event(state: &State, action: &str, number: u64, sender: u64,
 
 pub(super) fn comment_event(state: &State, action: &str, of: &Comment, sender: u64) -> Value {
     json!({
-        "action": action, "issue": issue(state, &state.issues[&of.issue]), "comment": comment(state, of),
-        "repository": repository(state, sender), "sender": user(state, sender),
+        "action": action, "issue": event_issue(state, of.issue), "comment": comment(state, of),
+        "repository": event_repository(state, sender), "sender": user(state, sender),
     })
 }
 
@@ -255,7 +274,7 @@ pub(super) fn run_event(state: &State, of: &Run, action: &str) -> Value {
         "html_url": format!("https://github.com/{REPOSITORY}/blob/main/.github/workflows/{WORKFLOW}"), "badge_url": "https://github.com/badge.svg",
     });
     json!({
-        "action": action, "workflow_run": run(state, of), "workflow": workflow, "repository": repository(state, sender),
+        "action": action, "workflow_run": run(state, of), "workflow": workflow, "repository": event_repository(state, sender),
         "sender": user(state, sender),
     })
 }
