@@ -11,6 +11,7 @@ mod docs;
 mod engine;
 mod git_server;
 mod github;
+mod github_published;
 mod github_stand_in;
 mod hub;
 #[cfg(feature = "engine")]
