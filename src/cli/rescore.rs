@@ -1,8 +1,8 @@
 //! Scores a stored answer again from its sample line alone, as far as the line allows.
 //!
 //! The line has no dataset row. What a score needs of the row beside the target (which WinoGrande option is right, which TruthfulQA answers are
-//! true, whom BBQ's question stereotypes, what a program did) stands in `details`. In lines of older runs, which lack it, and for the words of
-//! a WikiText page the score is checked as far as the answers bound it.
+//! true, whom BBQ's question stereotypes, what a program did, a WikiText page before detokenising) stands in `details`. In lines of older runs,
+//! which lack it, the score is checked as far as the answers bound it.
 
 use crate::benchmark::python::{sha256_hex, target_text};
 use crate::benchmark::{Document, Item, OutputKind, Response, Scoring, Task, Verdict};
@@ -38,7 +38,28 @@ pub(super) fn rescore(task: &dyn Task, line: &SampleLine, chat_template: bool) -
         }
         Expected::Unknown => {}
     }
+    text_of_page(task, &document, line, &mut found);
     found
+}
+
+/// The text that was asked is the page that is counted.
+fn text_of_page(task: &dyn Task, document: &Document, line: &SampleLine, found: &mut Vec<Difference>) {
+    if task.spec().output != OutputKind::LoglikelihoodRolling || !document.contains_key("page") {
+        return;
+    }
+    let asked = line.arguments.first().and_then(|request| request.get(0)).and_then(Value::as_str);
+    if !matches!(task.item(document), Ok(Item::Text { text }) if asked == Some(text.as_str())) {
+        found.push(Difference::new("/details/page", "is not the page whose text was asked"));
+    }
+}
+
+/// A page's metrics where the page itself is not in the line: the answer, and the same numbers of words and bytes wherever they stand.
+fn page_metrics(line: &SampleLine, responses: &[Response]) -> Expected {
+    let [Response::Rolling(value)] = responses else { return Expected::Unknown };
+    let stored = |key: &str| line.metrics.get(key).and_then(|pair| pair.get(1)).and_then(Value::as_u64).filter(|count| *count > 0);
+    let counts = [("word_perplexity,none", stored("word_perplexity,none")), ("byte_perplexity,none", stored("byte_perplexity,none"))];
+    let metric = |(key, count): (&str, Option<u64>)| (key.to_owned(), serde_json::json!([value, count]));
+    Expected::Metrics(counts.into_iter().chain([("bits_per_byte,none", counts[1].1)]).map(metric).collect())
 }
 
 fn hashes(line: &SampleLine, found: &mut Vec<Difference>) {
@@ -125,7 +146,7 @@ fn expected_metrics(
                 return Expected::OneOf("acc,none", vec![right]);
             }
         }
-        "wikitext" => return Expected::Unknown,
+        "wikitext" if !document.contains_key("page") => return page_metrics(line, responses),
         _ => {}
     }
     let verdicts: Vec<Verdict> = verdicts(line);
@@ -274,4 +295,74 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
 /// Equal within [`TOLERANCE`].
 pub(super) fn close(a: f64, b: f64) -> bool {
     (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::benchmark::{BuildOptions, build, registry, score};
+    use serde_json::json;
+
+    fn wikitext() -> std::sync::Arc<dyn Task> {
+        registry::task("wikitext").unwrap()
+    }
+
+    /// A line as a run writes it.
+    fn page_line() -> SampleLine {
+        let task = wikitext();
+        let row = json!({ "page": " = Robert = \n \n He said @-@ well , 5 . " }).as_object().unwrap().clone();
+        let built = build(task.as_ref(), vec![row], vec![], &BuildOptions::default()).unwrap();
+        let (instance, response) = (&built.instances[0], Response::Rolling(-50.0));
+        let scored = score(task.as_ref(), instance, std::slice::from_ref(&response), &[]).unwrap();
+        SampleLine {
+            doc_id: 0,
+            doc_hash: instance.doc_hash.clone(),
+            prompt_hash: instance.prompt_hash.clone(),
+            target_hash: instance.target_hash.clone(),
+            target: instance.target.clone(),
+            arguments: instance.arguments().as_array().unwrap().clone(),
+            resps: vec![response.to_json()],
+            filtered_resps: scored.filtered_resps.into_iter().collect(),
+            metrics: scored.metrics.into_iter().collect(),
+            details: task.details(&instance.doc),
+        }
+    }
+
+    fn found(change: impl FnOnce(&mut SampleLine)) -> Vec<String> {
+        let mut line = page_line();
+        change(&mut line);
+        rescore(wikitext().as_ref(), &line, false).into_iter().map(|found| format!("{} {}", found.pointer, found.message)).collect()
+    }
+
+    /// A page's words and bytes are counted again, from the page whose text was asked.
+    #[test]
+    fn perplexities_are_recomputed_from_the_page() {
+        assert_eq!(found(|_| ()), Vec::<String>::new());
+        let counted = found(|line| _ = line.metrics.insert("word_perplexity,none".to_owned(), json!([-50.0, 99])));
+        assert_eq!(counted, ["/metrics/word_perplexity,none is [-50.0,99], the stored answers give [-50.0,12]"]);
+        let better = found(|line| _ = line.metrics.insert("bits_per_byte,none".to_owned(), json!([-5.0, 39])));
+        assert!(better.len() == 1 && better[0].starts_with("/metrics/bits_per_byte,none"), "{better:?}");
+        let longer = found(|line| {
+            line.details = Some(json!({ "page": " = Robert = \n \n He said @-@ well , 5 . And more . " }));
+            line.metrics = wikitext_metrics(line.details.as_ref().unwrap());
+        });
+        assert_eq!(longer, ["/details/page is not the page whose text was asked"]);
+    }
+
+    fn wikitext_metrics(details: &Value) -> std::collections::BTreeMap<String, Value> {
+        let (document, item) = (details.as_object().unwrap(), Item::Text { text: String::new() });
+        let scoring = Scoring { document, item: &item, responses: &[Response::Rolling(-50.0)], filtered: &Map::new(), verdicts: &[] };
+        wikitext().metrics(&scoring).unwrap().into_iter().collect()
+    }
+
+    /// A line of an older run has no page: its answer must still be the metrics' and its counts agree.
+    #[test]
+    fn without_the_page_the_metrics_must_agree() {
+        assert_eq!(found(|line| line.details = None), Vec::<String>::new());
+        let disagreeing = found(|line| {
+            line.details = None;
+            line.metrics.insert("bits_per_byte,none".to_owned(), json!([-50.0, 999]));
+        });
+        assert!(disagreeing.len() == 1 && disagreeing[0].starts_with("/metrics/bits_per_byte,none"), "{disagreeing:?}");
+    }
 }

@@ -9,7 +9,7 @@ use crate::benchmark::{
     Aggregation, Dataset, Document, Fewshot, Item, MetricSpec, OutputKind, Response, Sampler, ScoreRule, Task, TaskSpec,
 };
 use regex::Regex;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::LazyLock;
 
 struct Wikitext {
@@ -108,6 +108,11 @@ impl Task for Wikitext {
         Ok(Item::Text { text: detokenise(fields::text(document, "page")?) })
     }
 
+    /// The page as the data set has it: its words and bytes are counted, and the request's text is made of it.
+    fn details(&self, document: &Document) -> Option<Value> {
+        Some(json!({ "page": fields::text(document, "page").ok()? }))
+    }
+
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {
         let [Response::Rolling(value)] = scoring.responses else {
             return Err("the answer is not one log-likelihood of a text".to_owned());
@@ -127,7 +132,6 @@ mod tests {
     use super::*;
     use crate::benchmark::{BuildOptions, build, registry, score};
     use proptest::prelude::*;
-    use serde_json::Value;
 
     /// Reference values.
     #[test]
