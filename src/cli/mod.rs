@@ -92,6 +92,9 @@ enum Command {
     /// Write questions and answers in the form of other programs
     Samples(samples::SamplesArguments),
     /// Recompute everything published from the artifacts; any difference is named
+    ///
+    /// Without paths it takes models/registry.json, results/raw and website/assets/data/leaderboard.json of the current folder. It uses no
+    /// cache, and ends with 1 where something does not follow.
     Verify(verify::VerifyArguments),
     /// Run one assembled Python test program isolated and print the verdict.
     Sandbox(sandbox::Options),
