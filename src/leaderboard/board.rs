@@ -4,7 +4,7 @@
 
 use super::badges::{self, Badge};
 use super::canonical;
-use super::paired::{ItemScores, Test};
+use super::paired::{ItemScores, RunDifference, Test};
 use super::pillars::PillarSpec;
 use super::ranking::{self, RunClass};
 use super::registry::{Action, Entry, Imported, Registry, RunSummary, TaskSummary};
@@ -277,12 +277,50 @@ pub struct RunLink {
     pub difference_p: Option<f64>,
     /// Whether `difference` was tested document by document.
     pub difference_test: Option<Test>,
+    /// What quantizing cost: against the least quantized run of the same revision that answered the same questions in the same form; `null` for
+    /// that run itself, and where there is no other.
+    pub least_quantized: Option<QuantizationDifference>,
 }
 
-/// Runs whose documents' values [`derive()`] can use: of every model the complete run that is shown, and the runs that are compared with it.
-pub fn paired_runs(registry: &Registry) -> impl Iterator<Item = &RunSummary> {
-    let complete = |run: &&RunSummary| ranking::classify(run, None) == RunClass::Complete || run.chat_template;
-    registry.models.iter().flat_map(|entry| &entry.runs).filter(complete)
+/// A run's aggregate less that of the least quantized run of its revision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuantizationDifference {
+    /// The least quantized run.
+    pub run_id: String,
+    /// Its quantization's name.
+    pub quantization: String,
+    /// Points.
+    pub difference: f64,
+    /// 95 % interval.
+    pub ci95: Option<[f64; 2]>,
+    /// Two-sided p-value of no difference.
+    pub p: Option<f64>,
+    /// Whether it was tested document by document.
+    pub test: Test,
+}
+
+/// Runs whose documents' values [`derive()`] can use: those that it compares with another one, each once.
+#[must_use]
+pub fn paired_runs(registry: &Registry) -> Vec<&RunSummary> {
+    let suite = ranking::current_suite(registry.models.iter().flat_map(|entry| &entry.runs));
+    let mut runs: BTreeMap<&str, &RunSummary> = BTreeMap::new();
+    let ranked: Vec<&RunSummary> = registry.models.iter().filter_map(|entry| ranking::ranked_run(entry, suite.as_ref())).collect();
+    let of_models = registry.models.iter().flat_map(|entry| linked_pairs(entry, suite.as_ref())).flat_map(|(run, other)| [run, other]);
+    for run in of_models.chain(ranked) {
+        runs.insert(&run.run_id, run);
+    }
+    runs.into_values().collect()
+}
+
+/// The runs of one model that its row compares.
+fn linked_pairs<'a>(entry: &'a Entry, suite: Option<&SuiteRecord>) -> Vec<(&'a RunSummary, &'a RunSummary)> {
+    let Some((shown, _)) = ranking::shown_run(&entry.runs, suite) else { return Vec::new() };
+    let partners = |run: &'a RunSummary| {
+        let least = least_quantized(&entry.runs, run).filter(|least| least.run_id != shown.run_id);
+        [Some(shown).filter(|shown| comparable(run, shown)), least].into_iter().flatten().map(move |other| (run, other))
+    };
+    entry.runs.iter().flat_map(partners).collect()
 }
 
 /// Derives the leaderboard. `pillars` are those of the suite, in the order of the methodology; `items` the documents' values of
@@ -438,7 +476,7 @@ fn row(entry: &Entry, suite: Option<&SuiteRecord>, items: &ItemScores) -> Row {
         long_context: run.and_then(|run| run.long_context.clone()),
         badges: Vec::new(),
         warnings: run.map(warnings_of).unwrap_or_default(),
-        run: run.map(|run| run_link(run, Some(run), items)),
+        run: run.map(|run| run_link(run, run, &entry.runs, items)),
         quantizations: links.quantizations,
         revisions: links.revisions,
         chat_variants: links.chat_variants,
@@ -543,15 +581,46 @@ impl Links {
             } else {
                 &mut self.revisions
             };
-            list.push(run_link(run, Some(shown), items));
+            list.push(run_link(run, shown, &entry.runs, items));
         }
     }
 }
 
-fn run_link(run: &RunSummary, shown: Option<&RunSummary>, items: &ItemScores) -> RunLink {
-    let same_questions = |shown: &&RunSummary| shown.run_id != run.run_id && questions_of(shown) == questions_of(run);
-    let scored = |shown: &&RunSummary| run.aggregate.score.is_some() && shown.aggregate.score.is_some();
-    let found = shown.filter(same_questions).filter(scored).map(|shown| items.difference(run, shown));
+/// Two runs that answered the same questions, in whatever form.
+fn comparable(run: &RunSummary, other: &RunSummary) -> bool {
+    let scored = run.aggregate.score.is_some() && other.aggregate.score.is_some();
+    scored && run.run_id != other.run_id && questions_of(run) == questions_of(other)
+}
+
+/// The least quantized run of the same revision and form with the same questions, where that is a run of another quantization.
+fn least_quantized<'a>(runs: &'a [RunSummary], run: &RunSummary) -> Option<&'a RunSummary> {
+    runs.iter()
+        .filter(|other| other.revision == run.revision && other.chat_template == run.chat_template)
+        .filter(|other| other.run_id == run.run_id || comparable(run, other))
+        .max_by_key(|other| (ranking::bits_of(&other.quantization.name), other.finished_at, std::cmp::Reverse(other.run_id.as_str())))
+        .filter(|least| least.quantization != run.quantization)
+}
+
+fn quantization_difference(run: &RunSummary, runs: &[RunSummary], items: &ItemScores) -> Option<QuantizationDifference> {
+    let least = least_quantized(runs, run)?;
+    let found = items.difference(run, least);
+    Some(QuantizationDifference {
+        run_id: least.run_id.clone(),
+        quantization: least.quantization.name.clone(),
+        difference: round(found.difference.points),
+        ci95: rounded_pair(found.ci95()),
+        p: rounded(p_value(&found)),
+        test: found.test,
+    })
+}
+
+/// `None` where there is no standard error to test with.
+fn p_value(found: &RunDifference) -> Option<f64> {
+    Some(found.difference.p_value).filter(|_| found.difference.stderr.is_some())
+}
+
+fn run_link(run: &RunSummary, shown: &RunSummary, runs: &[RunSummary], items: &ItemScores) -> RunLink {
+    let found = Some(shown).filter(|shown| comparable(run, shown)).map(|shown| items.difference(run, shown));
     RunLink {
         run_id: run.run_id.clone(),
         path: run.path.clone(),
@@ -569,8 +638,9 @@ fn run_link(run: &RunSummary, shown: Option<&RunSummary>, items: &ItemScores) ->
         pillars: run.pillars.iter().map(|(name, pillar)| (name.clone(), rounded(pillar.score))).collect(),
         difference: rounded(found.map(|found| found.difference.points)),
         difference_ci95: rounded_pair(found.and_then(|found| found.ci95())),
-        difference_p: rounded(found.filter(|found| found.difference.stderr.is_some()).map(|found| found.difference.p_value)),
+        difference_p: rounded(found.as_ref().and_then(p_value)),
         difference_test: found.map(|found| found.test),
+        least_quantized: quantization_difference(run, runs, items),
     }
 }
 

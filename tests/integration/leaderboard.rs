@@ -413,6 +413,51 @@ fn documents_in_common_tell_close_models_apart() {
     assert_valid("leaderboard", &board.to_json().expect("JSON"));
 }
 
+/// Of runs that the least quantized run of their revision answered the same questions as, each says what quantizing cost, also where the row
+/// shows another revision's run; the least quantized run itself says nothing.
+#[test]
+fn every_quantization_is_held_against_the_least_quantized_run_of_its_revision() {
+    let new = |quantization: &'static str, ability: f64| Recipe { quantization, items: true, ..Recipe::new("lab/model", ability) };
+    let old = |quantization: &'static str, ability: f64| Recipe { revision: "e".repeat(40), day: 1, ..new(quantization, ability) };
+    let limited = |quantization: &'static str, ability: f64| Recipe { limit: Some(Limit::Documents(100)), ..new(quantization, ability) };
+    let recipes = [
+        new("FP16", 0.60),
+        new("Q8_0", 0.59),
+        new("Q4_K_M", 0.50),
+        old("FP16", 0.40),
+        old("Q4_K_M", 0.30),
+        limited("FP16", 0.60),
+        limited("Q8_0", 0.58),
+    ];
+    let registry = registry_of(&recipes);
+    let mut items = ItemScores::default();
+    for recipe in &recipes {
+        items.add(&recipe.run(), &pillars());
+    }
+    let board = board::derive(&registry, &pillars(), &items);
+    let row = row(&board, "lab/model");
+    let id = |recipe: &Recipe| recipe.run().run_id;
+    let of = |recipe: &Recipe| {
+        let mut links = [&row.quantizations, &row.revisions, &row.other_runs].into_iter().flatten().chain(&row.run);
+        links.find(|link| link.run_id == id(recipe)).expect("it is linked").least_quantized.clone()
+    };
+    for least in [&recipes[0], &recipes[3], &recipes[5]] {
+        assert_eq!(of(least), None);
+    }
+    for (run, least) in [(1, 0), (2, 0), (4, 3), (6, 5)] {
+        let found = of(&recipes[run]).expect("a difference");
+        let score = |recipe: &Recipe| recipe.run().aggregate.score.expect("a score");
+        let [low, high] = found.ci95.expect("an interval");
+        assert_eq!((found.run_id, found.quantization.as_str(), found.test), (id(&recipes[least]), "FP16", Test::Paired));
+        assert!((found.difference - (score(&recipes[run]) - score(&recipes[least]))).abs() < 1e-4);
+        assert!(low < found.difference && found.difference < high);
+    }
+    // Against the run that the row shows, as before; that of the old revision mixes both.
+    assert_eq!(of(&recipes[2]).map(|found| found.difference), row.quantizations[1].difference);
+    assert!(row.revisions.iter().all(|link| link.difference.is_some_and(|difference| difference < -10.0)));
+    assert_valid("leaderboard", &board.to_json().expect("JSON"));
+}
+
 /// Prints the seconds of the paired tests of every two of 1,000 models; the figure in docs/performance.md comes from
 /// `cargo test --release --no-default-features --test integration -- --ignored --nocapture a_thousand_models_are_tested`.
 #[test]
