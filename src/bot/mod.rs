@@ -5,6 +5,7 @@ mod comment;
 pub mod config;
 pub mod decide;
 pub mod executor;
+pub mod paired_tests;
 pub mod publication;
 pub mod status;
 pub mod store;

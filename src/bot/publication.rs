@@ -1,6 +1,7 @@
 //! What a finished evaluation changes in the repository, and what is said about it.
 
 use super::comment::{Links, results};
+use super::paired_tests::test_with_cache;
 use crate::benchmark::suites::Suite;
 use crate::evaluation::pillar_specs;
 use crate::leaderboard::audit::audit_run;
@@ -118,11 +119,12 @@ pub fn commit_message(submission: &Submission, runs: &[FinishedRun], issue: Opti
     }
 }
 
-/// What the submission and its runs change against the tip of the branch.
+/// What the submission and its runs change against the tip of the branch. `paired_tests`: a file of ours that keeps results of paired tests
+/// for the next publication.
 ///
 /// # Errors
 /// A registry that cannot be read, or a run folder that cannot.
-pub fn changes(tip: &Tip<'_>, submission: &Submission, evaluated: &[FinishedRun]) -> anyhow::Result<Changes> {
+pub fn changes(tip: &Tip<'_>, submission: &Submission, evaluated: &[FinishedRun], paired_tests: Option<&Path>) -> anyhow::Result<Changes> {
     let mut changes = Changes::new();
     let slug = submission::slug(&submission.hf_repo);
     let mut runs = Vec::new();
@@ -145,7 +147,10 @@ pub fn changes(tip: &Tip<'_>, submission: &Submission, evaluated: &[FinishedRun]
     let pillars = pillars_of("standard", None).context("the suite `standard` is missing")?;
     changes.write(&format!("models/submissions/{slug}.yml"), submission.to_yaml()?)?;
     changes.write(REGISTRY, registry.to_json()?)?;
-    let items = item_scores(tip, &registry, &runs, &pillars)?;
+    let mut items = item_scores(tip, &registry, &runs, &pillars)?;
+    if let Some(path) = paired_tests {
+        test_with_cache(path, &registry, &mut items);
+    }
     changes.write(LEADERBOARD, leaderboard::derive(&registry, &pillars, &items).to_json()?)?;
     Ok(changes)
 }

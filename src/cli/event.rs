@@ -446,7 +446,7 @@ impl<'a> Desk<'a> {
             attempts: Attempts::default(),
         };
         let message = commit_message(&submission, &runs, Some(case.issue.number));
-        let published = publisher.publish(&message, Utc::now(), |tip| changes(tip, &submission, &runs))?;
+        let published = publisher.publish(&message, Utc::now(), |tip| changes(tip, &submission, &runs, None))?;
         let derived = publisher.read(derived_at)?;
         let page = |rest: String| format!("{}/{name}/{rest}", self.web);
         let links = Links {

@@ -2,6 +2,7 @@
 
 use super::run::{Choice, evaluate};
 use super::{Outcome, UsageError};
+use crate::bot::paired_tests;
 use crate::bot::publication::{FinishedRun, announcement, changes, commit_message, derived_at, registry_at};
 use crate::bot::validation::{Check, check_issue};
 use crate::bot::{Links, status_of_results};
@@ -127,7 +128,7 @@ pub(crate) fn process(
     let runs: Vec<FinishedRun> = evaluated.iter().map(|one| FinishedRun::new(one.folder.clone(), one.run.clone())).collect();
     let message = commit_message(submission, &runs, issue);
     let published = publisher
-        .publish(&message, chrono::Utc::now(), |tip| changes(tip, submission, &runs))
+        .publish(&message, chrono::Utc::now(), |tip| changes(tip, submission, &runs, Some(&paired_tests::beside(publisher))))
         .context("the results could not be published; they are kept in the work folder, and the same command publishes them again")?;
     let derived = publisher.read(derived_at)?;
     let links = Links { commit: published.commit.clone(), ..Links::default() };

@@ -313,6 +313,18 @@ pub fn paired_runs(registry: &Registry) -> Vec<&RunSummary> {
     runs.into_values().collect()
 }
 
+/// Every two runs that [`derive()`] compares, by id: each ranked run with each one after it, linked runs with the shown and with the least
+/// quantized one. To be given to [`ItemScores::test`].
+#[must_use]
+pub fn tested_pairs(registry: &Registry) -> Vec<(&str, &str)> {
+    let suite = ranking::current_suite(registry.models.iter().flat_map(|entry| &entry.runs));
+    let ranked: Vec<&str> =
+        registry.models.iter().filter_map(|entry| Some(ranking::ranked_run(entry, suite.as_ref())?.run_id.as_str())).collect();
+    let between = ranked.iter().enumerate().flat_map(|(place, first)| ranked[place + 1..].iter().map(move |second| (*first, *second)));
+    let linked = registry.models.iter().flat_map(|entry| linked_pairs(entry, suite.as_ref()));
+    between.chain(linked.map(|(run, other)| (run.run_id.as_str(), other.run_id.as_str()))).collect()
+}
+
 /// The runs of one model that its row compares.
 fn linked_pairs<'a>(entry: &'a Entry, suite: Option<&SuiteRecord>) -> Vec<(&'a RunSummary, &'a RunSummary)> {
     let Some((shown, _)) = ranking::shown_run(&entry.runs, suite) else { return Vec::new() };

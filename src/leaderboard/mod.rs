@@ -15,10 +15,11 @@ pub mod ranking;
 pub mod registry;
 pub mod report;
 pub mod run;
+pub mod tested;
 
 pub use board::{Leaderboard, derive};
 pub use identity::{RunIdentity, TaskIdentity, weights_digest};
-pub use paired::ItemScores;
+pub use paired::{ItemScores, TestCounts};
 pub use pillars::{PillarSpec, summarise};
 pub use registry::{Decision, Registry, RegistryError, RunSummary, Submitted};
 pub use run::{
@@ -26,3 +27,4 @@ pub use run::{
     Parameters, PillarScore, Quantization, RUN_SCHEMA_VERSION, Run, SampleFile, SampleLine, SelfCheck, SuiteRecord, TaskRecord, TaskStatus,
     Warning, WeightFile,
 };
+pub use tested::{TestedPairs, TestedPairsError};

@@ -140,7 +140,10 @@ pub fn tested_rank_intervals(runs: &[&RunSummary], items: &ItemScores) -> Vec<([
         let intervals = rank_intervals(&runs.iter().map(|run| run.aggregate.ci95).collect::<Vec<_>>());
         return intervals.into_iter().map(|interval| (interval, Test::Independent)).collect();
     }
-    let difference = |first: usize, second: usize| Ok::<_, Infallible>(items.difference(runs[first], runs[second]).difference);
+    let sides: Vec<_> = runs.iter().map(|run| items.side(run)).collect();
+    let difference = |first: usize, second: usize| {
+        Ok::<_, Infallible>(items.difference_of((runs[first], sides[first]), (runs[second], sides[second])).difference)
+    };
     let Ok(intervals) = statistics::rank_intervals(runs.len(), ALPHA, difference);
     let questions: Vec<_> = runs.iter().map(|run| items.questions(&run.run_id)).collect();
     let test = |model: usize| {

@@ -4,8 +4,13 @@ use crate::synthetic::Recipe;
 use crate::synthetic_samples::{encode, write_run, write_run_json, write_submission};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use slm_benchmark::bot::paired_tests;
+use slm_benchmark::bot::publication::{FinishedRun, changes, commit_message};
+use slm_benchmark::leaderboard::TestedPairs;
 use slm_benchmark::leaderboard::pillars::summarise;
 use slm_benchmark::leaderboard::run::{Limit, Run, SampleLine, TaskRecord, TaskStatus};
+use slm_benchmark::publish::{Attempts, Credentials, Identity, Publisher, Tip};
+use slm_benchmark::submission::{self, InputKind};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,8 +19,21 @@ use std::process::{Command, Output};
 /// A repository in a temporary folder.
 struct Repository {
     folder: tempfile::TempDir,
+    cache: tempfile::TempDir,
     runs: Vec<PathBuf>,
 }
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_slm-bench");
+/// Everything that is derived from thirty runs.
+const DERIVED: [&str; 7] = [
+    "models/registry.json",
+    "website/assets/data/leaderboard.json",
+    "results/processed/report.md",
+    "results/processed/report.html",
+    "results/processed/report.json",
+    "comparison.json",
+    "comparison.md",
+];
 
 fn recipe(model: u32, quantization: &'static str) -> Recipe {
     Recipe {
@@ -34,7 +52,8 @@ impl Repository {
     /// Models with a run of each quantization; the last two of ten models are preliminary and partial.
     fn new(models: impl IntoIterator<Item = u32>, quantizations: &[&'static str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut repository = Self { folder, runs: Vec::new() };
+        let cache = tempfile::tempdir().expect("a temporary folder");
+        let mut repository = Self { folder, cache, runs: Vec::new() };
         for model in models {
             let results = repository.path("results/raw");
             repository.runs.extend(quantizations.iter().map(|quantization| write_run(&results, &recipe(model, quantization))));
@@ -69,8 +88,14 @@ impl Repository {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_slm-bench"));
-        command.args(arguments).current_dir(self.folder.path()).env_remove("RUST_LOG").output().expect("the program can be started")
+        self.command(PROGRAM, arguments).output().expect("the program can be started")
+    }
+
+    /// A program of ours in the repository, with a cache folder outside of it.
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.folder.path()).env_remove("RUST_LOG").env("XDG_CACHE_HOME", self.cache.path());
+        command
     }
 
     /// Runs a command that must succeed, and gives what it printed.
@@ -151,19 +176,174 @@ fn an_untouched_repository_of_thirty_runs_verifies_and_the_same_artifacts_give_t
     assert_eq!(board["models"][0]["quantizations"].as_array().map(Vec::len), Some(2));
 
     // Folded in another order, under another locale and time zone.
-    let read = |path: &str| fs::read(repository.path(path)).expect("the file is there");
-    let before = (read("models/registry.json"), read("website/assets/data/leaderboard.json"));
-    fs::remove_file(repository.path("models/registry.json")).expect("it is there");
-    for model in [7, 3, 9, 0, 1, 8, 2, 6, 5, 4] {
+    let before = derive_all(&repository, PROGRAM, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[("LC_ALL", "C"), ("TZ", "UTC")]);
+    assert_eq!(
+        before["website/assets/data/leaderboard.json"],
+        fs::read(repository.path("website/assets/data/leaderboard.json")).expect("it is there")
+    );
+    let elsewhere = [("LC_ALL", "tr_TR.UTF-8"), ("LANG", "tr_TR.UTF-8"), ("TZ", "Pacific/Kiritimati")];
+    let after = derive_all(&repository, PROGRAM, &[7, 3, 9, 0, 1, 8, 2, 6, 5, 4], &elsewhere);
+    assert_same(&before, &after);
+}
+
+/// Derives everything anew with a program and variables, and gives each file's bytes and what `verify` printed.
+fn derive_all(repository: &Repository, program: &str, order: &[u32], variables: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
+    let run = |arguments: &[&str]| {
+        let output = repository.command(program, arguments).envs(variables.iter().copied()).output().expect("the program can be started");
+        assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    for file in DERIVED {
+        fs::remove_file(repository.path(file)).ok();
+    }
+    for model in order {
         let submission = format!("models/submissions/lab--model-{model}.yml");
         let results = format!("results/raw/lab--model-{model}");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_slm-bench"));
-        command.args(["registry", "update", "--submission", &submission, "--results", &results, "--registry", "models/registry.json"]);
-        command.env("LC_ALL", "tr_TR.UTF-8").env("TZ", "Pacific/Kiritimati").current_dir(repository.folder.path());
-        assert!(command.output().expect("the program can be started").status.success());
+        run(&["registry", "update", "--submission", &submission, "--results", &results, "--registry", "models/registry.json"]);
     }
-    repository.must(&["website", "update", "--registry", "models/registry.json", "--output", "website/assets/data/leaderboard.json"]);
-    assert!(before == (read("models/registry.json"), read("website/assets/data/leaderboard.json")));
+    run(&["website", "update", "--registry", "models/registry.json", "--output", "website/assets/data/leaderboard.json"]);
+    run(&["report", "--results-dir", "results/raw", "--output", "results/processed/report.md"]);
+    let folder = |run: usize| text(repository.runs[run].parent().expect("a folder"));
+    for format in ["json", "markdown"] {
+        let extension = if format == "json" { "json" } else { "md" };
+        let printed = run(&["compare", &folder(0), &folder(4), "--format", format]);
+        fs::write(repository.path(&format!("comparison.{extension}")), printed).expect("the file can be written");
+    }
+    let read = |file: &str| (file.to_owned(), fs::read(repository.path(file)).expect("it was written"));
+    let mut files: BTreeMap<String, Vec<u8>> = DERIVED.into_iter().map(read).collect();
+    files.insert("what verify printed".to_owned(), run(&["verify"]));
+    files
+}
+
+fn assert_same(one: &BTreeMap<String, Vec<u8>>, other: &BTreeMap<String, Vec<u8>>) {
+    for (file, bytes) in one {
+        assert!(
+            *bytes == other[file],
+            "{file} differs:\n{}\n{}",
+            first_difference(bytes, &other[file]),
+            first_difference(&other[file], bytes)
+        );
+    }
+    assert_eq!(one.len(), other.len());
+}
+
+/// The line in which bytes begin to differ from others.
+fn first_difference(bytes: &[u8], other: &[u8]) -> String {
+    let differing = bytes.split(|byte| *byte == b'\n').zip(other.split(|byte| *byte == b'\n')).find(|(a, b)| a != b);
+    String::from_utf8_lossy(differing.map_or(b"(one of them ends)", |(line, _)| line)).chars().take(300).collect()
+}
+
+/// Names another build of the program.
+const OTHER_BUILD: &str = "SLM_BENCH_OTHER_BUILD";
+
+/// A debug build and a release build derive the same bytes from the same artifacts, and each verifies what the other one derived.
+#[test]
+#[ignore = "needs another build of the program, named in SLM_BENCH_OTHER_BUILD; .ci/run gives it a debug build"]
+fn another_build_gives_the_same_bytes() {
+    let other = std::env::var(OTHER_BUILD).expect("SLM_BENCH_OTHER_BUILD names another build of slm-bench");
+    let content = |path: &str| fs::read(path).expect("the program can be read");
+    assert!(content(&other) != content(PROGRAM), "{other} is the same build");
+    let repository = Repository::new(0..10, &["FP16", "Q8_0", "Q4_K_M"]);
+    let models: Vec<u32> = (0..10).collect();
+    // Each with a cache of its own, so that both compute everything.
+    let [mine, theirs] = [(PROGRAM, "one"), (other.as_str(), "other")].map(|(program, cache)| {
+        let cache = text(&repository.cache.path().join(cache));
+        derive_all(&repository, program, &models, &[("XDG_CACHE_HOME", &cache)])
+    });
+    assert_same(&mine, &theirs);
+    let (code, out) = repository.verify(&[]);
+    assert_eq!(code, Some(0), "{out}");
+    println!("{} files of 30 runs are the same bytes by {PROGRAM} and {other}", mine.len() - 1);
+}
+
+/// Results of paired tests that are kept between two derivations change no byte, whatever has become of their file.
+#[test]
+fn the_leaderboard_is_the_same_whatever_the_cache_holds() {
+    let repository = Repository::new(0..5, &["FP16", "Q4_K_M"]);
+    let expected = fs::read(repository.path("website/assets/data/leaderboard.json")).expect("it is there");
+    let caches: Vec<PathBuf> = fs::read_dir(repository.cache.path().join("slm-bench"))
+        .expect("the user's cache folder has a file for the registry")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    let [cache] = caches.as_slice() else { panic!("one file: {caches:?}") };
+    let kept = fs::read(cache).expect("it is there");
+    let derive = || {
+        let arguments = ["website", "update", "--registry", "models/registry.json", "--output", "leaderboard.json"];
+        let output = repository.run(&arguments);
+        assert!(output.status.success());
+        assert!(fs::read(repository.path("leaderboard.json")).expect("it was written") == expected);
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert_eq!(derive(), "", "the whole cache");
+    fs::remove_file(cache).expect("it is there");
+    assert_eq!(derive(), "", "no cache");
+    assert!(fs::read(cache).expect("it is made anew") == kept);
+    let mut flipped = kept.clone();
+    flipped[kept.len() / 2] ^= 1;
+    let mut older = kept[..kept.len() - 32].to_vec();
+    older[25..29].copy_from_slice(&0_u32.to_le_bytes());
+    older.extend(Sha256::digest(&older).to_vec());
+    for (bytes, reason) in [
+        (flipped, "it is damaged or cut off"),
+        (kept[..100].to_vec(), "it is damaged or cut off"),
+        (b"{}".to_vec(), "it does not hold results of paired tests"),
+        (older, "its results are of version 0 of the test"),
+    ] {
+        fs::write(cache, bytes).expect("it can be written");
+        let said = derive();
+        assert!(said.contains("is not used and made anew") && said.contains(reason), "{said}");
+        assert!(fs::read(cache).expect("it is made anew") == kept);
+    }
+    // A cache that cannot be written costs a warning.
+    let arguments = ["website", "update", "--registry", "models/registry.json", "--output", "leaderboard.json"];
+    let output = repository.run(&[&arguments[..], &["--cache", "models/registry.json/cache"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("are not kept"), "{said}");
+    assert!(fs::read(repository.path("leaderboard.json")).expect("it was written") == expected);
+}
+
+/// The bot's publication keeps results of paired tests too, and commits the leaderboard that `website update` writes.
+#[test]
+fn publication_keeps_results_of_paired_tests() {
+    let repository = Repository::new(0..4, &["FP16", "Q4_K_M"]);
+    let expected = fs::read(repository.path("website/assets/data/leaderboard.json")).expect("it is there");
+    let remote = repository.path("remote.git");
+    git2::Repository::init_bare(&remote).expect("a bare repository");
+    let publisher = Publisher {
+        remote: text(&remote),
+        branch: "main".to_owned(),
+        cache: repository.cache.path().join("publish-cache.git"),
+        author: Identity { name: "bot".to_owned(), email: "bot@localhost".to_owned() },
+        credentials: Credentials::Anonymous,
+        signing_key: None,
+        attempts: Attempts::default(),
+    };
+    let cache = paired_tests::beside(&publisher);
+    let mut kept = Vec::new();
+    for model in 0..4 {
+        let path = repository.path(&format!("models/submissions/lab--model-{model}.yml"));
+        let submission = submission::read(&fs::read(path).expect("it is there"), InputKind::File).submission().expect("it is valid");
+        let runs: Vec<FinishedRun> = (repository.runs.iter())
+            .filter(|path| text(path).contains(&format!("lab--model-{model}/")))
+            .map(|path| {
+                FinishedRun::new(path.parent().expect("a folder").to_owned(), serde_json::from_value(read_json(path)).expect("a run"))
+            })
+            .collect();
+        let message = commit_message(&submission, &runs, None);
+        publisher
+            .publish(&message, chrono::DateTime::UNIX_EPOCH, |tip| changes(tip, &submission, &runs, Some(&cache)))
+            .expect("it is published");
+        kept.push(TestedPairs::from_bytes(&fs::read(&cache).expect("results are kept")).expect("they can be read").len());
+    }
+    // Each quantization against the model's shown run, and every two models.
+    assert_eq!(kept, [1, 2 + 1, 3 + 3, 4 + 6]);
+    let mut published = Vec::new();
+    let read = |tip: &Tip<'_>| {
+        published = tip.read("website/assets/data/leaderboard.json")?.expect("it is there");
+        anyhow::Ok(())
+    };
+    publisher.read(read).expect("the branch can be read");
+    assert!(published == expected);
 }
 
 /// What was tampered with, where a difference must be named, and how.

@@ -2,7 +2,7 @@
 
 use crate::synthetic::{Recipe, pillars};
 use proptest::prelude::*;
-use slm_benchmark::leaderboard::ItemScores;
+use slm_benchmark::bot::paired_tests;
 use slm_benchmark::leaderboard::board::{self, Leaderboard, Row, RowStatus};
 use slm_benchmark::leaderboard::paired::Test;
 use slm_benchmark::leaderboard::pillars::{PillarSpec, aggregate};
@@ -11,6 +11,7 @@ use slm_benchmark::leaderboard::report::{Report, Reported};
 use slm_benchmark::leaderboard::run::{
     Figure, FigureSet, GroupRecord, Items, Limit, PillarScore, Run, TaskRecord, TaskStatus, Warning, figure,
 };
+use slm_benchmark::leaderboard::{ItemScores, TestCounts, TestedPairs};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -458,24 +459,74 @@ fn every_quantization_is_held_against_the_least_quantized_run_of_its_revision() 
     assert_valid("leaderboard", &board.to_json().expect("JSON"));
 }
 
-/// Prints the seconds of the paired tests of every two of 1,000 models; the figure in docs/performance.md comes from
+/// Kept results change no byte of the leaderboard: none, all, those of a part of the runs, or those of runs that have other answers now.
+#[test]
+fn kept_results_of_paired_tests_change_no_byte() {
+    let recipe = |i: u32| Recipe { items: true, ..Recipe::new(&format!("lab/model-{i}"), 0.55 + f64::from(i) / 100.0) };
+    let mut recipes: Vec<Recipe> = (0..6).map(recipe).collect();
+    recipes.push(Recipe { quantization: "Q4_K_M", ..recipe(2) });
+    let registry = registry_of(&recipes);
+    let runs: Vec<Run> = recipes.iter().map(Recipe::run).collect();
+    let items_of = |runs: &[Run]| {
+        let mut items = ItemScores::default();
+        for run in runs {
+            items.add(run, &pillars());
+        }
+        items
+    };
+    let json = |items: &ItemScores| board::derive(&registry, &pillars(), items).to_json().expect("JSON");
+    let expected = json(&items_of(&runs));
+    let pairs = board::tested_pairs(&registry);
+    assert_eq!(pairs.len(), 15 + 1, "six ranked models, and a quantization against the shown run, which is the least quantized one");
+
+    let kept_of = |runs: &[Run]| {
+        let mut items = items_of(runs);
+        items.test(&pairs, TestedPairs::default());
+        TestedPairs::from_bytes(&items.tested().to_bytes()).expect("it reads back")
+    };
+    let mut other = runs.clone();
+    other[0] = Recipe { ability: 0.2, ..recipe(0) }.run();
+    let kept = [(TestedPairs::default(), (0, 16)), (kept_of(&runs[..4]), (6, 10)), (kept_of(&runs), (16, 0)), (kept_of(&other), (11, 5))];
+    for (known, counts) in kept {
+        let mut items = items_of(&runs);
+        let TestCounts { known, new } = items.test(&pairs, known);
+        assert_eq!((known, new), counts);
+        assert_eq!(json(&items), expected);
+    }
+}
+
+/// Prints the seconds of the paired tests of every two of 1,000 models, without kept results, with them, and with one model more; the figures
+/// in docs/performance.md come from
 /// `cargo test --release --no-default-features --test integration -- --ignored --nocapture a_thousand_models_are_tested`.
 #[test]
 #[ignore = "a measurement, not a verdict"]
 fn a_thousand_models_are_tested_in_pairs() {
-    let recipes: Vec<Recipe> =
-        (0..1000_u32).map(|i| Recipe { items: true, ..Recipe::new(&format!("lab/model-{i}"), f64::from(i) / 1000.0) }).collect();
-    let registry = registry_of(&recipes);
+    let recipe = |i: u32| Recipe { items: true, ..Recipe::new(&format!("lab/model-{i}"), f64::from(i) / 1001.0) };
+    let recipes: Vec<Recipe> = (0..1001).map(recipe).collect();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cache = folder.path().join("paired-tests.cache");
     let start = std::time::Instant::now();
-    let mut items = ItemScores::default();
+    let mut all = ItemScores::default();
     for recipe in &recipes {
-        items.add(&recipe.run(), &pillars());
+        all.add(&recipe.run(), &pillars());
     }
-    let read = start.elapsed().as_secs_f64();
-    let start = std::time::Instant::now();
-    let board = board::derive(&registry, &pillars(), &items);
-    let paired = board.models.iter().filter(|row| row.rank_test == Some(Test::Paired)).count();
-    println!("{paired} models paired: values made in {read:.1} s, leaderboard in {:.1} s", start.elapsed().as_secs_f64());
+    println!("values of {} models made in {:.1} s", recipes.len(), start.elapsed().as_secs_f64());
+    for (what, models) in [("first", 1000), ("again", 1000), ("one model more", 1001)] {
+        let registry = registry_of(&recipes[..models]);
+        let mut items = all.clone();
+        let start = std::time::Instant::now();
+        let counts = paired_tests::test_with_cache(&cache, &registry, &mut items);
+        let tested = start.elapsed().as_secs_f64();
+        let board = board::derive(&registry, &pillars(), &items);
+        let paired = board.models.iter().filter(|row| row.rank_test == Some(Test::Paired)).count();
+        println!(
+            "{what}: {paired} models paired, {} results known and {} new; tests {tested:.2} s, all {:.2} s; cache {:.1} MB",
+            counts.known,
+            counts.new,
+            start.elapsed().as_secs_f64(),
+            std::fs::metadata(&cache).expect("it was written").len() as f64 / 1e6
+        );
+    }
 }
 
 proptest! {

@@ -4,6 +4,7 @@ use super::leases::Held;
 use super::{Details, Halt, Worker};
 use crate::bot::Links;
 use crate::bot::config::LargeArtifacts;
+use crate::bot::paired_tests;
 use crate::bot::publication::{FinishedRun, RunProblem, announcement, changes, commit_message, derived_at, read_finished};
 use crate::bot::store::{Change, Job, JobState};
 use crate::publish::{Credentials, Publisher};
@@ -33,7 +34,9 @@ impl Worker {
         }
         let message = commit_message(&submission, &runs, Some(job.issue));
         let publisher = self.publisher_now()?;
-        let published = self.one_publication(|| publisher.publish(&message, self.now(), |tip| changes(tip, &submission, &runs)))?;
+        let paired_tests = paired_tests::beside(&publisher);
+        let published =
+            self.one_publication(|| publisher.publish(&message, self.now(), |tip| changes(tip, &submission, &runs, Some(&paired_tests))))?;
         let derived = publisher.read(derived_at)?;
         let links = Links {
             commit: published.commit.as_ref().map(|commit| self.repository_page(&format!("commit/{commit}"))),
