@@ -59,12 +59,14 @@ pub struct Latest<'a> {
     pub suite: &'a str,
     /// Share of the evaluation that is done, in [0, 1].
     pub share: Option<f64>,
+    /// The results that are out are of another version of the suite than is evaluated now; looked up where a command depends on it.
+    pub stale: bool,
 }
 
 impl<'a> From<&'a Job> for Latest<'a> {
     fn from(job: &'a Job) -> Self {
         let share = job.progress.as_ref().and_then(RunProgress::share);
-        Self { state: job.state, body_hash: &job.body_hash, body: Some(&job.body), suite: &job.suite, share }
+        Self { state: job.state, body_hash: &job.body_hash, body: Some(&job.body), suite: &job.suite, share, stale: false }
     }
 }
 
@@ -208,6 +210,8 @@ fn evaluate(job: &Latest<'_>, command: &Command, standing: Standing, body: &str,
         JobState::Validated if standing.can_write => Intention::Approve { hash: job.body_hash.to_owned() },
         JobState::Validated => Intention::Reply(Reply::NeedsApproval),
         JobState::Rejected | JobState::Failed | JobState::Cancelled => Intention::Retry,
+        // The check says whether there is something to evaluate, and someone with write access approves it.
+        JobState::Reported if job.stale => Intention::Submit { suite, because: Reply::CheckedAgain },
         JobState::Reported => Intention::Reply(Reply::Done),
     }]
 }
@@ -319,7 +323,7 @@ mod tests {
     }
 
     fn latest(state: JobState, hash: &str) -> Latest<'_> {
-        Latest { state, body_hash: hash, body: Some(BODY), suite: "standard", share: None }
+        Latest { state, body_hash: hash, body: Some(BODY), suite: "standard", share: None, stale: false }
     }
 
     /// Whoever may not, gets a refusal and nothing else, in every state; whoever may, never gets one.
@@ -411,6 +415,19 @@ mod tests {
             let waits = matches!(state, JobState::Received | JobState::Validated | JobState::Queued);
             assert_eq!(closed == IssueDecision::Cancel, waits, "{state}");
         }
+    }
+
+    /// Results of an older suite are evaluated again when somebody asks; an event alone does not.
+    #[test]
+    fn stale_results_are_evaluated_again_on_request() {
+        let (policy, hash) = (policy(Evaluate::OnApproval), body_hash(BODY, "standard"));
+        let stale = Latest { stale: true, ..latest(JobState::Reported, &hash) };
+        let standing = Standing { is_author: false, can_write: true };
+        let ask = |command: Command, job: &Latest<'_>| on_command(&Ok(command), standing, Some(job), BODY, &policy);
+        let again = vec![Intention::Submit { suite: "standard".to_owned(), because: Reply::CheckedAgain }];
+        assert_eq!(ask(Command::Evaluate { quick: false }, &stale), again);
+        assert_eq!(ask(Command::Evaluate { quick: false }, &Latest { stale: false, ..stale }), vec![Intention::Reply(Reply::Done)]);
+        assert_eq!(on_issue(&issue(BODY, &[], IssueState::Open), Some(&stale), &policy), IssueDecision::Nothing);
     }
 
     /// The operator's limits, in the order in which they are told.

@@ -6,7 +6,10 @@ use crate::benchmark::suites::Suite;
 use crate::evaluation::pillar_specs;
 use crate::leaderboard::audit::audit_run;
 use crate::leaderboard::board::paired_runs;
-use crate::leaderboard::{self, Decision, ItemScores, Leaderboard, PillarSpec, Quantization, Registry, Run, RunSummary, Submitted};
+use crate::leaderboard::ranking::{self, RANKED_SUITE};
+use crate::leaderboard::{
+    self, Decision, ItemScores, Leaderboard, PillarSpec, Quantization, Registry, Run, RunSummary, Submitted, SuiteRecord,
+};
 use crate::publish::{Changes, CommitMessage, Tip};
 use crate::submission::{self, Submission};
 use anyhow::Context;
@@ -267,6 +270,20 @@ pub fn submitted(submission: &Submission) -> Submitted {
         categories: submission.pillars().iter().map(|pillar| pillar.as_str().to_owned()).collect(),
         submitted_by: submission.submitted_by.clone(),
     }
+}
+
+/// The suite that is ranked, in the version that this program evaluates.
+#[must_use]
+pub fn ranked_suite() -> Option<SuiteRecord> {
+    let suite = Suite::named(RANKED_SUITE).ok()?;
+    Some(SuiteRecord { name: suite.name.to_owned(), version: suite.version.to_owned(), overrides: Vec::new() })
+}
+
+/// Whether the registry's results of a model are of another version of the ranked suite than this program evaluates.
+#[must_use]
+pub fn is_stale(registry: &Registry, hf_repo: &str) -> bool {
+    let entry = registry.models.iter().find(|entry| entry.hf_repo.eq_ignore_ascii_case(hf_repo));
+    entry.zip(ranked_suite()).is_some_and(|(entry, suite)| ranking::is_stale(entry, &suite))
 }
 
 /// Pillars of a suite by name; `None` where this program knows no such version of the suite (`None`: in whatever version).

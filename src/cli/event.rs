@@ -10,7 +10,7 @@ use crate::bot::commands::{self, Command};
 use crate::bot::config::{Config, Evaluate, Policy};
 use crate::bot::decide::{Intention, IssueDecision, Latest, Situation, Standing, after_validation, body_hash, on_command, on_issue};
 use crate::bot::decide::{usual_duration, work_of};
-use crate::bot::publication::{FinishedRun, announcement, changes, commit_message, derived_at, read_finished};
+use crate::bot::publication::{FinishedRun, announcement, changes, commit_message, derived_at, is_stale, read_finished};
 use crate::bot::status::{Remembered, Reply, Shown, Status, Waiting, label_changes, remembered, reply_comment, reply_marker};
 use crate::bot::store::JobState;
 use crate::bot::validation::{Check, check_issue};
@@ -235,7 +235,9 @@ impl<'a> Desk<'a> {
         let mut replies = Vec::new();
         let mut decision = Decision::Nothing;
         for command in &commands {
-            for intention in on_command(command, standing, case.latest().as_ref(), &case.issue.body, &self.policy) {
+            let stale = self.is_stale(&case)?;
+            let latest = case.latest().map(|latest| Latest { stale, ..latest });
+            for intention in on_command(command, standing, latest.as_ref(), &case.issue.body, &self.policy) {
                 let (decided, reply) = self.carry_out(&case, intention)?;
                 if decided != Decision::Nothing {
                     decision = decided;
@@ -250,6 +252,12 @@ impl<'a> Desk<'a> {
             self.reply(&case, comment, &reply_comment(comment.id, &user.login, &replies))?;
         }
         Ok(decision)
+    }
+
+    /// Whether the published results of the submission are of an older suite.
+    fn is_stale(&self, case: &Case) -> anyhow::Result<bool> {
+        let Some(submission) = submission::read(case.issue.body.as_bytes(), InputKind::Issue).submission() else { return Ok(false) };
+        Ok(is_stale(&read_registry(&self.arguments.registry)?, &submission.hf_repo))
     }
 
     fn standing(&self, commands: &[Result<Command, commands::Unknown>], user: &User, author: Option<&User>) -> anyhow::Result<Standing> {
@@ -539,7 +547,7 @@ impl Case {
     fn latest(&self) -> Option<Latest<'_>> {
         let (_, known) = self.status.as_ref()?;
         let state = known.state.parse().unwrap_or(JobState::Received);
-        Some(Latest { state, body_hash: &known.body, body: None, suite: &known.suite, share: None })
+        Some(Latest { state, body_hash: &known.body, body: None, suite: &known.suite, share: None, stale: false })
     }
 
     /// What the status comment says; of an issue without one, that nothing is known.

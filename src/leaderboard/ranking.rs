@@ -123,6 +123,14 @@ pub fn ranked_run<'a>(entry: &'a Entry, suite: Option<&SuiteRecord>) -> Option<&
     shown_run(&entry.runs, suite).filter(|(_, class)| *class == RunClass::Complete).map(|(run, _)| run)
 }
 
+/// Whether a model's results are of another version of the ranked suite than this one, which is the one that is evaluated now: to be evaluated
+/// again. Not for a withdrawn model.
+#[must_use]
+pub fn is_stale(entry: &Entry, suite: &SuiteRecord) -> bool {
+    let withdrawn = entry.decision.as_ref().is_some_and(|decision| decision.action == Action::Withdraw);
+    !withdrawn && shown_run(&entry.runs, Some(suite)).is_some_and(|(_, class)| class == RunClass::Stale)
+}
+
 /// Ranks, in the order of `models`: 1 + the number of ranked models with a higher aggregate. Equal aggregates share a rank.
 #[must_use]
 pub fn rank(models: &[Entry], suite: Option<&SuiteRecord>) -> Vec<Option<u64>> {

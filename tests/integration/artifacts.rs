@@ -686,6 +686,90 @@ fn restore(root: &Path, clean: &BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
+/// A maintainer withdraws a row, flags it instead, and takes that back: each with its reason on the leaderboard, and `verify` agrees.
+#[test]
+fn a_maintainer_withdraws_flags_and_clears() {
+    let repository = Repository::new(0..3, &["FP16"]);
+    let board = || read_json(&repository.path("website/assets/data/leaderboard.json"));
+    let before = board();
+    let decide = |arguments: &[&str]| repository.run(&[&["registry", "decide", "--model", "lab/MODEL-1"], arguments].concat());
+    let publish = |arguments: &[&str]| {
+        let output = decide(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        repository.must(&["website", "update", "--registry", "models/registry.json", "--output", "website/assets/data/leaderboard.json"]);
+        let (code, out) = repository.verify(&[]);
+        assert_eq!(code, Some(0), "{out}");
+        let board = board();
+        let row = board["models"].as_array().expect("rows").iter().find(|row| row["hf_repo"] == "lab/model-1").expect("the row").clone();
+        (row, String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let by = ["--by", "maintainer", "--date", "2026-03-01"];
+    let (row, said) = publish(&[&["--action", "withdraw", "--reason", "trained on the test set"], &by[..]].concat());
+    assert_eq!(
+        (&row["status"], &row["status_reason"], &row["rank"]),
+        (&json!("withdrawn"), &json!("trained on the test set"), &Value::Null)
+    );
+    assert!(said.contains("lab/model-1: not ranked, withdrawn (trained on the test set)"), "{said}");
+    let (row, said) = publish(&[&["--action", "flag", "--reason", "licence under dispute"], &by[..]].concat());
+    assert_eq!((&row["status"], &row["flag"], &row["rank"]), (&json!("ranked"), &json!("licence under dispute"), &json!(2)));
+    assert!(said.contains("rank 2, flagged"), "{said}");
+    assert_eq!(read_json(&repository.path("models/decisions.json")).as_array().map(Vec::len), Some(2), "what was decided before is kept");
+    // A later update of the registry keeps the decision.
+    repository.must(&[
+        "registry",
+        "update",
+        "--submission",
+        "models/submissions/lab--model-1.yml",
+        "--results",
+        "results/raw",
+        "--registry",
+        "models/registry.json",
+    ]);
+    assert_eq!(read_json(&repository.path("models/registry.json"))["models"][1]["decision"]["action"], "flag");
+    publish(&["--action", "clear"]);
+    assert_eq!(board(), before);
+
+    let refused = |arguments: &[&str], code: i32, why: &str| {
+        let output = decide(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && said.contains(why), "{said}");
+    };
+    refused(&["--action", "clear"], 1, "there is no decision about lab/model-1");
+    refused(&["--action", "withdraw", "--by", "maintainer"], 2, "--reason");
+    refused(&["--action", "flag", "--by", "maintainer", "--reason", " "], 2, "--reason is needed");
+    let output = repository.run(&["registry", "decide", "--model", "lab/none", "--action", "clear"]);
+    assert!(output.status.code() == Some(1) && String::from_utf8_lossy(&output.stderr).contains("has no model lab/none"));
+}
+
+/// Results of a former version of the suite are listed, to be evaluated again; a withdrawn model is not.
+#[test]
+fn stale_results_are_listed() {
+    let mut repository = Repository::new(0..2, &["FP16"]);
+    assert!(repository.must(&["registry", "stale"]).starts_with("no results of another version than standard 2"));
+    let results = repository.path("results/raw");
+    for model in [2, 3] {
+        let old = Recipe { suite_version: "1", ..recipe(model, "FP16") };
+        repository.runs.push(write_run(&results, &old));
+        let submission = text(&write_submission(&repository.path("models/submissions"), &old));
+        repository.must(&[
+            "registry",
+            "update",
+            "--submission",
+            &submission,
+            "--results",
+            "results/raw",
+            "--registry",
+            "models/registry.json",
+        ]);
+    }
+    let listed = repository.must(&["registry", "stale"]);
+    assert!(listed.contains("lab/model-2: standard 1; submission models/submissions/lab--model-2.yml"), "{listed}");
+    assert!(listed.contains("2 to be evaluated with standard 2: `/slm-bench evaluate`"), "{listed}");
+    repository.must(&["registry", "decide", "--model", "lab/model-3", "--action", "withdraw", "--reason", "gone", "--by", "maintainer"]);
+    assert_eq!(repository.must(&["registry", "stale", "--format", "json"]).split_whitespace().collect::<String>(), r#"["lab/model-2"]"#);
+    assert_eq!(repository.run(&["registry", "stale", "--registry", "nothing.json"]).status.code(), Some(1));
+}
+
 /// No result is an error, and nothing is written: the original published zeros and exit code 0.
 #[test]
 fn without_results_nothing_is_published() {

@@ -282,6 +282,7 @@ fn the_queue_is_what_the_website_reads() {
         body,
         body_hash: "h".to_owned(),
         suite: "standard".to_owned(),
+        again: false,
     };
     server.store.submit(&job, now()).unwrap();
     let text = server.get("/api/queue").text().unwrap();

@@ -67,6 +67,8 @@ pub struct NewJob {
     pub body_hash: String,
     /// Suite to evaluate.
     pub suite: String,
+    /// A new job even where the latest one is about this very body and reported: its results are out of date.
+    pub again: bool,
 }
 
 /// What became of a submission.
@@ -231,7 +233,7 @@ impl Store {
         self.write("submit", |transaction| {
             let latest = latest_of(transaction, new.issue)?;
             if let Some(job) = latest {
-                if job.body_hash == new.body_hash {
+                if job.body_hash == new.body_hash && !(new.again && job.state == JobState::Reported) {
                     return Ok(Submitted::Unchanged(job));
                 }
                 if matches!(job.state, JobState::Received | JobState::Validated | JobState::Queued) {

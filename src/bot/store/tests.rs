@@ -31,6 +31,7 @@ fn submission(issue: u64, body: &str) -> NewJob {
         body: body.to_owned(),
         body_hash: format!("hash of {body}"),
         suite: "standard".to_owned(),
+        again: false,
     }
 }
 

@@ -4,6 +4,7 @@ use super::leases::Held;
 use super::{Halt, Worker};
 use crate::bot::commands::{self, Audience, Command};
 use crate::bot::decide::{Intention, IssueDecision, Latest, Standing, body_hash, on_command, on_issue};
+use crate::bot::publication::{is_stale, registry_at};
 use crate::bot::status::{Reply, reply_comment, reply_marker};
 use crate::bot::store::{self, Cancelled, Claimed, Job, JobState, NewJob, Retried, StoreError, Submitted};
 use crate::github::webhook::{CommentAction, Event, IssueAction};
@@ -124,7 +125,7 @@ impl Worker {
                 }
                 Ok("closed; cancelled")
             }
-            IssueDecision::Submit { suite } => Ok(match self.submit(&issue, &suite)? {
+            IssueDecision::Submit { suite } => Ok(match self.submit(&issue, &suite, false)? {
                 Submitted::New(_) => "a new submission",
                 Submitted::Revised(..) => "an edited submission",
                 Submitted::Unchanged(_) => "known",
@@ -133,7 +134,8 @@ impl Worker {
         }
     }
 
-    fn submit(&self, issue: &Issue, suite: &str) -> Result<Submitted, Halt> {
+    /// `again`: also where the results of this very text are out.
+    fn submit(&self, issue: &Issue, suite: &str, again: bool) -> Result<Submitted, Halt> {
         let new = NewJob {
             issue: issue.number,
             // The account of a deleted user has no id; 0 is nobody's.
@@ -142,6 +144,7 @@ impl Worker {
             body_hash: body_hash(&issue.body, suite),
             body: issue.body.clone(),
             suite: suite.to_owned(),
+            again,
         };
         Ok(self.parts.store.submit(&new, self.now())?)
     }
@@ -164,7 +167,9 @@ impl Worker {
             let name = format!("command-{place}");
             let (intentions, repeated) = self.decided(held, &name, || {
                 let latest = self.parts.store.job_of_issue(issue.number)?;
-                Ok(on_command(command, standing, latest.as_ref().map(Latest::from).as_ref(), &issue.body, &self.parts.config.policy))
+                let stale = latest.as_ref().map_or(Ok(false), |job| self.is_stale(job, command))?;
+                let latest = latest.as_ref().map(|job| Latest { stale, ..Latest::from(job) });
+                Ok(on_command(command, standing, latest.as_ref(), &issue.body, &self.parts.config.policy))
             })?;
             for intention in intentions {
                 replies.extend(self.carry_out(intention, &issue, user.id, repeated)?);
@@ -174,6 +179,14 @@ impl Worker {
             self.post_reply(held, &comment, &reply_comment(comment.id, &user.login, &replies))?;
         }
         Ok("commands answered")
+    }
+
+    /// Whether the published results of a job are of an older suite, where the command depends on it.
+    fn is_stale(&self, job: &Job, command: &Result<Command, commands::Unknown>) -> Result<bool, Halt> {
+        let (Some(repo), Ok(Command::Evaluate { quick: false }), JobState::Reported) = (&job.hf_repo, command, job.state) else {
+            return Ok(false);
+        };
+        Ok(is_stale(&self.publisher_now()?.read(registry_at)?, repo))
     }
 
     /// What a person may do here. GitHub is asked only where a command depends on it, and an answer that is not clear is a no.
@@ -222,7 +235,7 @@ impl Worker {
         let latest = self.parts.store.job_of_issue(issue.number)?;
         Ok(match (intention, latest) {
             (Intention::Reply(reply), _) => Some(reply),
-            (Intention::Submit { suite, because }, _) => Some(match self.submit(issue, &suite)? {
+            (Intention::Submit { suite, because }, _) => Some(match self.submit(issue, &suite, true)? {
                 Submitted::Busy(job) => Reply::UnderWay(name(job.state)),
                 _ => because,
             }),
