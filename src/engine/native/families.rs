@@ -18,30 +18,92 @@ type Loaded<T> = Result<T, EngineError>;
 struct Family {
     class: &'static str,
     load: fn(&mut Reader<'_>) -> Loaded<Decoder>,
+    /// Sizes that the class takes where `config.json` has none.
+    defaults: &'static [(&'static str, usize)],
+    /// Other names that the class knows for its sizes.
+    aliases: &'static [(&'static str, &'static str)],
     /// Endings of tensor names that repeat what the configuration says.
     harmless: &'static [&'static str],
 }
 
+impl Family {
+    const fn new(class: &'static str, load: fn(&mut Reader<'_>) -> Loaded<Decoder>, defaults: &'static [(&'static str, usize)]) -> Self {
+        Self { class, load, defaults, aliases: &[], harmless: &[ROTARY] }
+    }
+}
+
 const ROTARY: &str = ".rotary_emb.inv_freq";
 
+/// Default sizes under the names that most architectures have.
+const fn sizes(vocabulary: usize, hidden: usize, inner: usize, layers: usize, heads: usize, longest: usize) -> [(&'static str, usize); 6] {
+    [
+        ("vocab_size", vocabulary),
+        ("hidden_size", hidden),
+        ("intermediate_size", inner),
+        ("num_hidden_layers", layers),
+        ("num_attention_heads", heads),
+        ("max_position_embeddings", longest),
+    ]
+}
+
 const FAMILIES: &[Family] = &[
-    Family { class: "LlamaForCausalLM", load: llama, harmless: &[ROTARY] },
-    Family { class: "MistralForCausalLM", load: mistral, harmless: &[ROTARY] },
-    Family { class: "Qwen2ForCausalLM", load: qwen2, harmless: &[ROTARY] },
-    Family { class: "Qwen3ForCausalLM", load: qwen3, harmless: &[ROTARY] },
-    Family { class: "SmolLM3ForCausalLM", load: smollm3, harmless: &[ROTARY] },
-    Family { class: "GemmaForCausalLM", load: gemma, harmless: &[ROTARY] },
-    Family { class: "Gemma2ForCausalLM", load: gemma2, harmless: &[ROTARY] },
-    Family { class: "Gemma3ForCausalLM", load: gemma3, harmless: &[ROTARY] },
-    Family { class: "PhiForCausalLM", load: phi, harmless: &[ROTARY] },
-    Family { class: "Phi3ForCausalLM", load: phi3, harmless: &[ROTARY] },
-    Family { class: "GraniteForCausalLM", load: granite, harmless: &[ROTARY] },
-    Family { class: "Olmo2ForCausalLM", load: olmo2, harmless: &[ROTARY] },
-    Family { class: "StableLmForCausalLM", load: stablelm, harmless: &[ROTARY] },
-    Family { class: "GPTNeoXForCausalLM", load: gpt_neox, harmless: &[ROTARY, ".attention.bias", ".attention.masked_bias"] },
-    Family { class: "GPT2LMHeadModel", load: gpt2, harmless: &[".attn.bias", ".attn.masked_bias"] },
-    Family { class: "GPTNeoForCausalLM", load: gpt_neo, harmless: &[".attn.attention.bias", ".attn.attention.masked_bias"] },
-    Family { class: "OPTForCausalLM", load: opt, harmless: &[] },
+    Family::new("LlamaForCausalLM", llama, &sizes(32_000, 4096, 11_008, 32, 32, 2048)),
+    Family::new("MistralForCausalLM", mistral, &sizes(32_000, 4096, 14_336, 32, 32, 131_072)),
+    Family::new("Qwen2ForCausalLM", qwen2, &sizes(151_936, 4096, 22_016, 32, 32, 32_768)),
+    Family::new("Qwen3ForCausalLM", qwen3, &sizes(151_936, 4096, 22_016, 32, 32, 32_768)),
+    Family::new("SmolLM3ForCausalLM", smollm3, &sizes(128_256, 2048, 11_008, 36, 16, 32_768)),
+    Family::new("GemmaForCausalLM", gemma, &sizes(256_000, 3072, 24_576, 28, 16, 8192)),
+    Family::new("Gemma2ForCausalLM", gemma2, &sizes(256_000, 2304, 9216, 26, 8, 8192)),
+    Family::new("Gemma3ForCausalLM", gemma3, &sizes(262_208, 2304, 9216, 26, 8, 131_072)),
+    Family::new("PhiForCausalLM", phi, &sizes(51_200, 2048, 8192, 24, 32, 2048)),
+    Family::new("Phi3ForCausalLM", phi3, &sizes(32_064, 3072, 8192, 32, 32, 4096)),
+    Family::new("GraniteForCausalLM", granite, &sizes(32_000, 4096, 11_008, 32, 32, 2048)),
+    Family::new("Olmo2ForCausalLM", olmo2, &sizes(50_304, 4096, 11_008, 32, 32, 2048)),
+    Family::new("StableLmForCausalLM", stablelm, &sizes(50_304, 2560, 6912, 32, 32, 4096)),
+    Family {
+        harmless: &[ROTARY, ".attention.bias", ".attention.masked_bias"],
+        ..Family::new("GPTNeoXForCausalLM", gpt_neox, &sizes(50_432, 6144, 24_576, 44, 64, 2048))
+    },
+    Family {
+        class: "GPT2LMHeadModel",
+        load: gpt2,
+        defaults: &[("vocab_size", 50_257), ("n_positions", 1024), ("n_embd", 768), ("n_layer", 12), ("n_head", 12)],
+        aliases: &[
+            ("hidden_size", "n_embd"),
+            ("max_position_embeddings", "n_positions"),
+            ("num_attention_heads", "n_head"),
+            ("num_hidden_layers", "n_layer"),
+        ],
+        harmless: &[".attn.bias", ".attn.masked_bias"],
+    },
+    Family {
+        class: "GPTNeoForCausalLM",
+        load: gpt_neo,
+        defaults: &[
+            ("vocab_size", 50_257),
+            ("max_position_embeddings", 2048),
+            ("hidden_size", 2048),
+            ("num_layers", 24),
+            ("num_heads", 16),
+            ("window_size", 256),
+        ],
+        aliases: &[("num_attention_heads", "num_heads"), ("num_hidden_layers", "num_layers")],
+        harmless: &[".attn.attention.bias", ".attn.attention.masked_bias"],
+    },
+    Family {
+        class: "OPTForCausalLM",
+        load: opt,
+        defaults: &[
+            ("vocab_size", 50_272),
+            ("hidden_size", 768),
+            ("num_hidden_layers", 12),
+            ("ffn_dim", 3072),
+            ("max_position_embeddings", 2048),
+            ("num_attention_heads", 12),
+        ],
+        aliases: &[],
+        harmless: &[],
+    },
 ];
 
 /// Loads a model folder.
@@ -58,6 +120,7 @@ pub(super) fn load(dir: &Path) -> Loaded<Decoder> {
         let known: Vec<&str> = FAMILIES.iter().map(|family| family.class).collect();
         fields.error(format!("the native engine cannot load the architecture `{class}`; it loads {}", known.join(", ")))
     })?;
+    let fields = fields.of_class(family.defaults, family.aliases)?;
     let tensors = Tensors::open(dir)?;
     let mut reader = Reader { fields: &fields, tensors, base: String::new() };
     let decoder = (family.load)(&mut reader)?;
@@ -130,11 +193,6 @@ impl Reader<'_> {
         self.tensors.matrix(&name, rows, columns)
     }
 
-    /// A matrix whose rows are looked up one by one.
-    fn table(&self, name: &str) -> Loaded<Table> {
-        self.tensors.table(&self.name(name))
-    }
-
     fn vector(&mut self, name: &str, length: usize) -> Loaded<Vec<f32>> {
         let name = self.name(name);
         self.tensors.vector(&name, length)
@@ -177,11 +235,7 @@ impl Reader<'_> {
         if heads % key_value_heads != 0 {
             return Err(fields.error(format!("`num_attention_heads` {heads} is no multiple of `num_key_value_heads` {key_value_heads}")));
         }
-        let head_width = match fields.optional_count("head_dim")?.or(head_width) {
-            Some(width) => width,
-            None if hidden % heads == 0 => hidden / heads,
-            None => return Err(fields.error(format!("`hidden_size` {hidden} is no multiple of `num_attention_heads` {heads}"))),
-        };
+        let head_width = fields.optional_count("head_dim")?.or(head_width).unwrap_or(hidden / heads);
         Ok(Shape {
             hidden,
             heads,
@@ -193,8 +247,17 @@ impl Reader<'_> {
         })
     }
 
+    /// Refuses a hidden size that the heads do not divide, where the definition does.
+    fn divided_by_heads(&self, shape: &Shape) -> Loaded<()> {
+        if shape.hidden.is_multiple_of(shape.heads) {
+            return Ok(());
+        }
+        Err(self.fields.error(format!("the hidden size {} is no multiple of the number of heads {}", shape.hidden, shape.heads)))
+    }
+
     /// Refuses a `head_dim` other than hidden size by heads, where the definition derives it.
     fn derived_head_width(&self, shape: &Shape) -> Loaded<()> {
+        self.divided_by_heads(shape)?;
         if shape.head_width * shape.heads == shape.hidden {
             return Ok(());
         }
@@ -204,7 +267,15 @@ impl Reader<'_> {
 
     fn activation(&self, field: &str, default: &str) -> Loaded<Activation> {
         let name = self.fields.word(field, default)?;
-        Activation::named(&name).ok_or_else(|| self.fields.error(format!("`{field}` names the activation `{name}`, which is not known")))
+        // Another way to write the same formula.
+        let known = if name == "gelu_accurate" { "gelu_new" } else { name.as_str() };
+        Activation::named(known).ok_or_else(|| self.fields.error(format!("`{field}` names the activation `{name}`, which is not known")))
+    }
+
+    /// The whole name of the embedding's tensor. A tied one may have been saved under the head's name alone.
+    fn embedding_name(&self, name: &str, head: &str, is_tied: bool) -> String {
+        let (own, other) = (self.name(name), format!("{head}.weight"));
+        if is_tied && !self.tensors.has(&own) && self.tensors.has(&other) { other } else { own }
     }
 
     /// The output head: a matrix of its own, or the embedding where the two are tied.
@@ -235,7 +306,8 @@ impl Reader<'_> {
             return Err(self.fields.error(format!("`layer_types` has {} entries for {layers} layers", types.len())));
         }
         let window_of = |kind: &Value| match kind.as_str() {
-            Some("full_attention") => Ok(None),
+            // The second is an older name.
+            Some("full_attention" | "attention") => Ok(None),
             Some("sliding_attention") if window.is_some() => Ok(window),
             Some("sliding_attention") => Err(self.fields.error("`layer_types` has sliding layers, and `sliding_window` is not in use")),
             _ => {
@@ -265,6 +337,10 @@ struct RopeFields {
     long_names: &'static [&'static str],
     /// What `original_max_position_embeddings` is where no field says it.
     default_original: Option<f64>,
+    /// The scalings that the class takes; none: all.
+    scalings: Option<&'static [&'static str]>,
+    /// An odd number of rotated elements is rounded up.
+    rounds_up: bool,
 }
 
 const ROPE: RopeFields = RopeFields {
@@ -274,6 +350,8 @@ const ROPE: RopeFields = RopeFields {
     default_partial: None,
     long_names: &[],
     default_original: None,
+    scalings: None,
+    rounds_up: false,
 };
 
 impl Reader<'_> {
@@ -300,8 +378,16 @@ impl Reader<'_> {
             },
         };
         let needed = |name: &str| number(name)?.ok_or_else(|| fields.error(format!("`{name}` is missing from the rotary parameters")));
-        let kind = parameters.get("rope_type").or_else(|| parameters.get("type")).and_then(Value::as_str).unwrap_or("default");
+        let kind = match parameters.get("rope_type").or_else(|| parameters.get("type")) {
+            None => "default",
+            Some(kind) => {
+                kind.as_str().ok_or_else(|| fields.error(format!("the type of the rotary parameters must be a word, and is {kind}")))?
+            }
+        };
         let kind = if names.long_names.contains(&kind) { "longrope" } else { kind };
+        if let Some(scalings) = names.scalings.filter(|scalings| !scalings.contains(&kind)) {
+            return Err(fields.error(format!("the rope type `{kind}` is not one of this architecture, which has {}", scalings.join(", "))));
+        }
         let theta = number("rope_theta")?.unwrap_or(theta);
         let partial = number("partial_rotary_factor")?.or(partial).or(names.default_partial).unwrap_or(1.0);
         if names.default_partial.is_none() && partial != 1.0 {
@@ -313,16 +399,23 @@ impl Reader<'_> {
             reason = "a share of a small number, cut as the definition does"
         )]
         let width = (shape.head_width as f64 * partial) as usize;
-        if width == 0 || width % 2 == 1 || width > shape.head_width || theta <= 0.0 {
+        // Files of some versions repeat the two under the names that other families have.
+        for (name, known, value) in [("rope_theta", names.theta, theta), ("partial_rotary_factor", names.partial, partial)] {
+            if name != known && fields.optional_number(name)?.is_some_and(|other| other != value) {
+                return Err(fields.error(format!("`{name}` is not the {value} that `{known}` or the rotary parameters say")));
+            }
+        }
+        let is_rounded = names.rounds_up && matches!(kind, "default" | "linear" | "dynamic" | "llama3");
+        if width == 0 || (width % 2 == 1 && !is_rounded) || width.next_multiple_of(2) > shape.head_width || theta <= 0.0 {
             return Err(
                 fields.error(format!("rotary positions of {width} of {} elements with base {theta} are not defined", shape.head_width))
             );
         }
-        let longest = fields.optional_count("max_position_embeddings")?.map(|longest| longest as f64);
+        let longest = fields.count("max_position_embeddings")? as f64;
         let original = || -> Loaded<f64> {
             let outside = fields.optional_number("original_max_position_embeddings")?.or(names.default_original);
-            let original = outside.or(number("original_max_position_embeddings")?).or(longest);
-            original.ok_or_else(|| fields.error("`max_position_embeddings` is missing"))
+            let original = outside.or(number("original_max_position_embeddings")?).unwrap_or(longest);
+            if original >= 1.0 { Ok(original) } else { Err(fields.error("`original_max_position_embeddings` must be 1 or more")) }
         };
         let mut known = vec!["rope_type", "type", "rope_theta", "partial_rotary_factor"];
         let scaling = match kind {
@@ -335,9 +428,6 @@ impl Reader<'_> {
                 // The frequencies change with the sequence's length beyond `max_position_embeddings` only, and no input is that long.
                 known.extend(["factor", "original_max_position_embeddings"]);
                 needed("factor")?;
-                if longest.is_none() {
-                    return Err(fields.error("`max_position_embeddings` is missing"));
-                }
                 Scaling::Default
             }
             "llama3" => {
@@ -353,10 +443,13 @@ impl Reader<'_> {
                 known.extend(["factor", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate"]);
                 known.push("original_max_position_embeddings");
                 let original = original()?;
-                let factor = match (number("factor")?, longest) {
-                    (Some(factor), _) => factor,
-                    (None, Some(longest)) => longest / original,
-                    (None, None) => return Err(fields.error("`factor` is missing from the rotary parameters")),
+                let factor = number("factor")?.unwrap_or(longest / original);
+                let truncate = match parameters.get("truncate") {
+                    None => true,
+                    Some(Value::Null) => false,
+                    Some(value) => value.as_bool().ok_or_else(|| {
+                        fields.error(format!("`truncate` of the rotary parameters must be true or false, and is {value}"))
+                    })?,
                 };
                 let derived = yarn_magnitude(factor, number("mscale")?, number("mscale_all_dim")?);
                 let or_default = |value: Option<f64>, default: f64| value.filter(|&value| value != 0.0).unwrap_or(default);
@@ -365,14 +458,13 @@ impl Reader<'_> {
                     original,
                     fast: or_default(number("beta_fast")?, 32.0),
                     slow: or_default(number("beta_slow")?, 1.0),
-                    truncate: parameters.get("truncate").and_then(Value::as_bool).unwrap_or(true),
+                    truncate,
                     magnitude: number("attention_factor")?.unwrap_or(derived),
                 }
             }
             "longrope" => {
                 known.extend(["factor", "attention_factor", "long_factor", "short_factor", "original_max_position_embeddings"]);
                 let original = original()?;
-                let longest = longest.unwrap_or(original);
                 if longest > original {
                     return Err(fields.error(format!(
                         "longrope with a window of {longest} beyond the original {original} changes its frequencies with the input's \
@@ -397,8 +489,15 @@ impl Reader<'_> {
         if let Some((name, value)) = parameters.iter().find(|(name, value)| !known.contains(&name.as_str()) && !value.is_null()) {
             return Err(fields.error(format!("`{name}` = {value} is no rotary parameter of the type `{kind}`")));
         }
-        Ok(Rope::new(theta, width, &scaling))
+        let rope = Rope::new(theta, width, &scaling);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of positions")]
+        Ok(if matches!(kind, "dynamic" | "longrope") { rope.up_to(longest as usize) } else { rope })
     }
+}
+
+/// The longest input for which all of these are defined.
+fn shortest_limit(ropes: &[Rope]) -> Option<usize> {
+    ropes.iter().filter_map(|rope| rope.longest).min()
 }
 
 /// What distinguishes the architectures that descend from Llama.
@@ -479,9 +578,9 @@ impl LlamaStyle {
     }
 
     fn build(mut self, reader: &mut Reader<'_>, shape: &Shape) -> Loaded<Decoder> {
-        reader.fields.raw("max_position_embeddings");
         reader.find_base("model.");
-        let embedding = reader.matrix("embed_tokens.weight", shape.vocabulary, shape.hidden)?;
+        let name = reader.embedding_name("embed_tokens.weight", "lm_head", self.is_tied);
+        let embedding = reader.tensors.matrix(&name, shape.vocabulary, shape.hidden)?;
         let layers = (0..shape.layers).map(|index| self.layer(reader, shape, index)).collect::<Loaded<Vec<Layer>>>()?;
         let final_norm = Some(reader.norm("norm", shape.hidden, self.norm)?);
         let head = reader.head("lm_head", &embedding, self.is_tied, false)?;
@@ -490,7 +589,7 @@ impl LlamaStyle {
             heads: shape.heads,
             key_value_heads: shape.key_value_heads,
             head_width: shape.head_width,
-            embedding: reader.table("embed_tokens.weight")?,
+            embedding: reader.tensors.table(&name)?,
             embedding_scale: self.embedding_scale,
             positions: None,
             project_in: None,
@@ -501,8 +600,8 @@ impl LlamaStyle {
             head,
             logit_scale: self.logit_scale,
             logit_cap: self.logit_cap,
+            longest: shortest_limit(&self.ropes),
             ropes: std::mem::take(&mut self.ropes),
-            longest: None,
         })
     }
 
@@ -598,6 +697,7 @@ impl LlamaStyle {
 
 fn llama(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let shape = reader.shape(None, None)?;
+    reader.divided_by_heads(&shape)?;
     let mut style = LlamaStyle::new(reader, &shape, false, &ROPE)?;
     let attention_bias = reader.fields.flag("attention_bias", false)?;
     (style.query_key_value_bias, style.out_bias) = (attention_bias, attention_bias);
@@ -616,10 +716,7 @@ fn mistral(reader: &mut Reader<'_>) -> Loaded<Decoder> {
 fn qwen_windows(reader: &Reader<'_>, shape: &Shape) -> Loaded<Vec<Option<usize>>> {
     let window = reader.sliding_window(Some(4096))?;
     let window = if reader.fields.flag("use_sliding_window", false)? { window } else { None };
-    let first = match reader.fields.raw("max_window_layers").map(Value::as_u64) {
-        None => 28,
-        Some(first) => first.and_then(|first| usize::try_from(first).ok()).unwrap_or(28),
-    };
+    let first = reader.fields.whole("max_window_layers", 28)?;
     reader.windows(shape.layers, window, |layer| layer >= first)
 }
 
@@ -628,7 +725,8 @@ fn qwen2(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let mut style = LlamaStyle::new(reader, &shape, false, &ROPE)?;
     style.query_key_value_bias = true;
     style.windows = qwen_windows(reader, &shape)?;
-    reader.fields.only("use_mrope", &Value::Bool(false))?;
+    // The class has its biases whatever this says.
+    reader.fields.only("attention_bias", &Value::Bool(true))?;
     style.build(reader, &shape)
 }
 
@@ -642,6 +740,14 @@ fn qwen3(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     style.build(reader, &shape)
 }
 
+fn is_rotated(fields: &Fields, flag: &Value) -> Loaded<bool> {
+    match flag {
+        Value::Bool(flag) => Ok(*flag),
+        Value::Number(number) => Ok(number.as_f64() != Some(0.0)),
+        other => Err(fields.error(format!("`no_rope_layers` has the entry {other}; 1 and 0 are known"))),
+    }
+}
+
 fn smollm3(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let shape = reader.shape(Some(4), None)?;
     let mut style = LlamaStyle::new(reader, &shape, true, &RopeFields { default_theta: 2_000_000.0, ..ROPE })?;
@@ -651,11 +757,14 @@ fn smollm3(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let interval = reader.fields.optional_count("no_rope_layer_interval")?.unwrap_or(4);
     let rotated: Vec<bool> = match reader.fields.list("no_rope_layers")? {
         None => (0..shape.layers).map(|layer| (layer + 1) % interval != 0).collect(),
-        Some(list) => list.iter().map(|flag| flag.as_u64() == Some(1) || flag.as_bool() == Some(true)).collect(),
+        Some(list) if list.len() < shape.layers => {
+            return Err(reader.fields.error(format!("`no_rope_layers` has {} entries for {} layers", list.len(), shape.layers)));
+        }
+        // 1 says, despite the name, that the layer is rotated.
+        Some(list) => list[..shape.layers].iter().map(|flag| is_rotated(reader.fields, flag)).collect::<Loaded<_>>()?,
     };
-    if rotated.len() != shape.layers {
-        return Err(reader.fields.error(format!("`no_rope_layers` has {} entries for {} layers", rotated.len(), shape.layers)));
-    }
+    // A field of another family, which files of this one have; the class does not read it.
+    reader.fields.raw("max_window_layers");
     let uses_window = reader.fields.flag("use_sliding_window", false)?;
     let window = reader.sliding_window(None)?.filter(|_| uses_window);
     style.windows = reader.windows(shape.layers, window, |layer| !rotated[layer])?;
@@ -679,7 +788,8 @@ fn gemma(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let shape = reader.shape(Some(16), Some(256))?;
     // Files that say `gelu` mean its approximation. The definition reads no `hidden_activation`, which some have beside it.
     let named = reader.activation("hidden_act", "gelu_pytorch_tanh")?;
-    let activation = if named == Activation::Gelu { Activation::GeluTanh } else { named };
+    let is_legacy = reader.fields.word("hidden_act", "")? == "gelu";
+    let activation = if is_legacy { Activation::GeluTanh } else { named };
     if reader.fields.value("hidden_activation").is_some_and(|name| name.as_str() != Some("gelu_pytorch_tanh")) {
         return Err(reader.fields.error("`hidden_activation` names another function than `gelu_pytorch_tanh`"));
     }
@@ -725,10 +835,11 @@ fn gemma2(reader: &mut Reader<'_>) -> Loaded<Decoder> {
 fn gemma3(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let fields = reader.fields;
     let shape = reader.shape(Some(4), Some(256))?;
-    let pattern = match fields.optional_count("sliding_window_pattern")? {
-        Some(pattern) => pattern,
-        None => fields.optional_count("_sliding_window_pattern")?.unwrap_or(6),
-    };
+    let pattern = fields.optional_count("sliding_window_pattern")?.unwrap_or(6);
+    // Written beside `layer_types`, and read by nothing: alone it would promise other windows than the class computes.
+    if fields.optional_count("_sliding_window_pattern")?.is_some_and(|other| other != pattern) && fields.list("layer_types")?.is_none() {
+        return Err(fields.error("`_sliding_window_pattern` without `layer_types` has no effect by the definition; add `layer_types`"));
+    }
     let window = reader.sliding_window(Some(4096))?;
     let windows = reader.windows(shape.layers, window, |layer| (layer + 1) % pattern != 0)?;
 
@@ -737,6 +848,14 @@ fn gemma3(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let sliding = given.get("sliding_attention").filter(|value| !value.is_null()).cloned().unwrap_or_else(|| json!({}));
     if given.as_object().is_some_and(|given| given.keys().any(|key| !["full_attention", "sliding_attention"].contains(&key.as_str()))) {
         return Err(fields.error("`rope_parameters` must have an object for full_attention and one for sliding_attention"));
+    }
+    if let Some(Value::Object(scaling)) = fields.value("rope_scaling")
+        && !scaling.contains_key("rope_type")
+        && scaling.contains_key("type")
+    {
+        return Err(
+            fields.error("`rope_scaling` names its type by the older key `type`, which the definition overlooks; write `rope_type`")
+        );
     }
     if let Some(Value::Object(scaling)) = fields.value("rope_scaling")
         && let Some(full) = full.as_object_mut()
@@ -789,15 +908,20 @@ fn gemma3_style(reader: &Reader<'_>, shape: &Shape, ropes: Vec<Rope>) -> Loaded<
 fn phi3(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let shape = reader.shape(None, None)?;
     let fields = reader.fields;
-    let original = fields.optional_number("original_max_position_embeddings")?.unwrap_or(4096.0);
-    let names = RopeFields { default_partial: Some(1.0), long_names: &["su", "yarn"], default_original: Some(original), ..ROPE };
+    let names = RopeFields {
+        default_partial: Some(1.0),
+        long_names: &["su", "yarn"],
+        default_original: Some(4096.0),
+        scalings: Some(&["default", "longrope"]),
+        rounds_up: true,
+        ..ROPE
+    };
+    // Read with the default scaling, too, where it changes nothing.
+    fields.raw("original_max_position_embeddings");
     let mut style = LlamaStyle::new(reader, &shape, false, &names)?;
     style.norm.epsilon = fields.number("rms_norm_eps", 1e-5)?;
     style.windows = vec![reader.sliding_window(None)?; shape.layers];
     style.is_fused = true;
-    for name in ["attention_bias", "mlp_bias"] {
-        fields.only(name, &Value::Bool(false))?;
-    }
     style.build(reader, &shape)
 }
 
@@ -854,7 +978,7 @@ struct Parts {
 
 impl Parts {
     fn decoder(self, ropes: Vec<Rope>, positions: Option<Positions>) -> Decoder {
-        let longest = positions.as_ref().map(|positions| positions.table.rows - positions.offset);
+        let longest = positions.as_ref().map(|positions| positions.table.rows - positions.offset).or(shortest_limit(&ropes));
         Decoder {
             hidden: self.shape.hidden,
             heads: self.shape.heads,
@@ -889,24 +1013,27 @@ fn plain_attention(query: Linear, key: Linear, value: Linear, out: Linear, scale
 
 fn phi(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let shape = reader.shape(None, None)?;
-    reader.derived_head_width(&shape)?;
     let fields = reader.fields;
     let rope = reader.rope(&shape, &RopeFields { default_partial: Some(0.5), ..ROPE })?;
     let norm = NormStyle::layer(fields.number("layer_norm_eps", 1e-5)?);
     let activation = reader.activation("hidden_act", "gelu_new")?;
     let has_norms = fields.flag("qk_layernorm", false)?;
+    if has_norms {
+        reader.derived_head_width(&shape)?;
+    }
     let is_tied = fields.flag("tie_word_embeddings", false)?;
-    fields.raw("max_position_embeddings");
     reader.find_base("model.");
-    let embedding = reader.matrix("embed_tokens.weight", shape.vocabulary, shape.hidden)?;
-    let (hidden, keys, width) = (shape.hidden, shape.key_value_heads * shape.head_width, shape.head_width);
+    let name = reader.embedding_name("embed_tokens.weight", "lm_head", is_tied);
+    let embedding = reader.tensors.matrix(&name, shape.vocabulary, shape.hidden)?;
+    let (hidden, width) = (shape.hidden, shape.head_width);
+    let (queries, keys) = (shape.heads * width, shape.key_value_heads * width);
     let layer = |reader: &mut Reader<'_>, index: usize| -> Loaded<Layer> {
         let at = |part: &str| format!("layers.{index}.{part}");
         let mut attention = plain_attention(
-            reader.linear(&at("self_attn.q_proj"), hidden, hidden, true)?,
+            reader.linear(&at("self_attn.q_proj"), hidden, queries, true)?,
             reader.linear(&at("self_attn.k_proj"), hidden, keys, true)?,
             reader.linear(&at("self_attn.v_proj"), hidden, keys, true)?,
-            reader.linear(&at("self_attn.dense"), hidden, hidden, true)?,
+            reader.linear(&at("self_attn.dense"), queries, hidden, true)?,
             root_scale(&shape),
         );
         attention.rope = Some(0);
@@ -930,7 +1057,7 @@ fn phi(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let layers = (0..shape.layers).map(|index| layer(reader, index)).collect::<Loaded<Vec<Layer>>>()?;
     let final_norm = Some(reader.norm("final_layernorm", hidden, norm)?);
     let head = reader.head("lm_head", &embedding, is_tied, true)?;
-    let embedding = reader.table("embed_tokens.weight")?;
+    let embedding = reader.tensors.table(&name)?;
     Ok(Parts { shape, embedding, layers, final_norm, head }.decoder(vec![rope], None))
 }
 
@@ -941,16 +1068,17 @@ fn gpt_neox(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     if shape.key_value_heads != shape.heads {
         return Err(fields.error("`num_key_value_heads` differs from `num_attention_heads`, which GPT-NeoX does not have"));
     }
-    let names = RopeFields { theta: "rotary_emb_base", partial: "rotary_pct", default_partial: Some(0.25), ..ROPE };
+    let names = RopeFields { theta: "rotary_emb_base", partial: "rotary_pct", default_partial: Some(0.25), rounds_up: true, ..ROPE };
     let rope = reader.rope(&shape, &names)?;
     let norm = NormStyle::layer(fields.number("layer_norm_eps", 1e-5)?);
     let activation = reader.activation("hidden_act", "gelu")?;
     let has_bias = fields.flag("attention_bias", true)?;
     let residual = if fields.flag("use_parallel_residual", true)? { Residual::Parallel } else { Residual::Serial };
     let is_tied = fields.flag("tie_word_embeddings", false)?;
-    fields.raw("max_position_embeddings");
+    let head_name = if reader.tensors.has("embed_out.weight") { "embed_out" } else { "lm_head" };
     reader.find_base("gpt_neox.");
-    let embedding = reader.matrix("embed_in.weight", shape.vocabulary, shape.hidden)?;
+    let name = reader.embedding_name("embed_in.weight", head_name, is_tied);
+    let embedding = reader.tensors.matrix(&name, shape.vocabulary, shape.hidden)?;
     let (hidden, width) = (shape.hidden, shape.head_width);
     let layer = |reader: &mut Reader<'_>, index: usize| -> Loaded<Layer> {
         let at = |part: &str| format!("layers.{index}.{part}");
@@ -980,9 +1108,8 @@ fn gpt_neox(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     };
     let layers = (0..shape.layers).map(|index| layer(reader, index)).collect::<Loaded<Vec<Layer>>>()?;
     let final_norm = Some(reader.norm("final_layer_norm", hidden, norm)?);
-    let head_name = if reader.tensors.has("embed_out.weight") { "embed_out" } else { "lm_head" };
     let head = reader.head(head_name, &embedding, is_tied, false)?;
-    let embedding = reader.table("embed_in.weight")?;
+    let embedding = reader.tensors.table(&name)?;
     Ok(Parts { shape, embedding, layers, final_norm, head }.decoder(vec![rope], None))
 }
 
@@ -999,10 +1126,11 @@ fn gpt2(reader: &mut Reader<'_>) -> Loaded<Decoder> {
         inner: fields.optional_count("n_inner")?.unwrap_or(4 * hidden),
         vocabulary: fields.count("vocab_size")?,
     };
-    reader.derived_head_width(&shape)?;
-    let longest = fields.optional_count("n_positions")?.unwrap_or(1024);
-    // An older name of the same number.
+    reader.divided_by_heads(&shape)?;
+    let longest = fields.count("n_positions")?;
+    // An older name of the same number, and tokens that were once counted beside the vocabulary.
     fields.only("n_ctx", &json!(longest))?;
+    fields.only("n_special", &json!(0))?;
     let norm = NormStyle::layer(fields.number("layer_norm_epsilon", 1e-5)?);
     let activation = reader.activation("activation_function", "gelu_new")?;
     let is_scaled = fields.flag("scale_attn_weights", true)?;
@@ -1011,7 +1139,8 @@ fn gpt2(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     fields.flag("reorder_and_upcast_attn", false)?;
     let is_tied = fields.flag("tie_word_embeddings", true)?;
     reader.find_base("transformer.");
-    let embedding = reader.matrix("wte.weight", shape.vocabulary, hidden)?;
+    let name = reader.embedding_name("wte.weight", "lm_head", is_tied);
+    let embedding = reader.tensors.matrix(&name, shape.vocabulary, hidden)?;
     let table = reader.matrix("wpe.weight", longest, hidden)?;
     let layer = |reader: &mut Reader<'_>, index: usize| -> Loaded<Layer> {
         let at = |part: &str| format!("h.{index}.{part}");
@@ -1043,13 +1172,13 @@ fn gpt2(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let layers = (0..shape.layers).map(|index| layer(reader, index)).collect::<Loaded<Vec<Layer>>>()?;
     let final_norm = Some(reader.norm("ln_f", hidden, norm)?);
     let head = reader.head("lm_head", &embedding, is_tied, false)?;
-    let embedding = reader.table("wte.weight")?;
+    let embedding = reader.tensors.table(&name)?;
     Ok(Parts { shape, embedding, layers, final_norm, head }.decoder(Vec::new(), Some(Positions { table, offset: 0 })))
 }
 
 /// The kinds of GPT-Neo's layers: `attention_types` is a list of (kinds, how often they repeat), `attention_layers` the same written out.
 fn neo_windows(fields: &Fields, layers: usize) -> Loaded<Vec<Option<usize>>> {
-    let window = fields.optional_count("window_size")?.unwrap_or(256);
+    let window = fields.count("window_size")?;
     let malformed = || fields.error("`attention_types` must be a list of [kinds, repetitions]");
     let default = vec![json!([["global", "local"], 12])];
     let mut kinds: Vec<String> = Vec::new();
@@ -1089,14 +1218,15 @@ fn gpt_neo(reader: &mut Reader<'_>) -> Loaded<Decoder> {
         inner: fields.optional_count("intermediate_size")?.unwrap_or(4 * hidden),
         vocabulary: fields.count("vocab_size")?,
     };
-    reader.derived_head_width(&shape)?;
-    let longest = fields.optional_count("max_position_embeddings")?.unwrap_or(2048);
+    reader.divided_by_heads(&shape)?;
+    let longest = fields.count("max_position_embeddings")?;
     let norm = NormStyle::layer(fields.number("layer_norm_epsilon", 1e-5)?);
     let activation = reader.activation("activation_function", "gelu_new")?;
     let windows = neo_windows(fields, shape.layers)?;
     let is_tied = fields.flag("tie_word_embeddings", true)?;
     reader.find_base("transformer.");
-    let embedding = reader.matrix("wte.weight", shape.vocabulary, hidden)?;
+    let name = reader.embedding_name("wte.weight", "lm_head", is_tied);
+    let embedding = reader.tensors.matrix(&name, shape.vocabulary, hidden)?;
     let table = reader.matrix("wpe.weight", longest, hidden)?;
     let layer = |reader: &mut Reader<'_>, index: usize| -> Loaded<Layer> {
         let at = |part: &str| format!("h.{index}.{part}");
@@ -1125,7 +1255,7 @@ fn gpt_neo(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let layers = (0..shape.layers).map(|index| layer(reader, index)).collect::<Loaded<Vec<Layer>>>()?;
     let final_norm = Some(reader.norm("ln_f", hidden, norm)?);
     let head = reader.head("lm_head", &embedding, is_tied, false)?;
-    let embedding = reader.table("wte.weight")?;
+    let embedding = reader.tensors.table(&name)?;
     Ok(Parts { shape, embedding, layers, final_norm, head }.decoder(Vec::new(), Some(Positions { table, offset: 0 })))
 }
 
@@ -1142,8 +1272,8 @@ fn opt(reader: &mut Reader<'_>) -> Loaded<Decoder> {
         inner: fields.count("ffn_dim")?,
         vocabulary: fields.count("vocab_size")?,
     };
-    reader.derived_head_width(&shape)?;
-    let longest = fields.optional_count("max_position_embeddings")?.unwrap_or(2048);
+    reader.divided_by_heads(&shape)?;
+    let longest = fields.count("max_position_embeddings")?;
     let has_bias = fields.flag("enable_bias", true)?;
     let is_affine = fields.flag("layer_norm_elementwise_affine", true)?;
     let norm = NormStyle { has_weight: is_affine, has_bias: is_affine, ..NormStyle::layer(1e-5) };
@@ -1153,7 +1283,8 @@ fn opt(reader: &mut Reader<'_>) -> Loaded<Decoder> {
     let width = fields.optional_count("word_embed_proj_dim")?.unwrap_or(hidden);
     let is_tied = fields.flag("tie_word_embeddings", true)?;
     reader.find_base("model.");
-    let embedding = reader.matrix("decoder.embed_tokens.weight", shape.vocabulary, width)?;
+    let name = reader.embedding_name("decoder.embed_tokens.weight", "lm_head", is_tied);
+    let embedding = reader.tensors.matrix(&name, shape.vocabulary, width)?;
     let table = reader.matrix("decoder.embed_positions.weight", longest + 2, hidden)?;
     let layer = |reader: &mut Reader<'_>, index: usize| -> Loaded<Layer> {
         let at = |part: &str| format!("decoder.layers.{index}.{part}");
@@ -1191,7 +1322,7 @@ fn opt(reader: &mut Reader<'_>) -> Loaded<Decoder> {
         )
     };
     let head = reader.head("lm_head", &embedding, is_tied, false)?;
-    let embedding = reader.table("decoder.embed_tokens.weight")?;
+    let embedding = reader.tensors.table(&name)?;
     let decoder = Parts { shape, embedding, layers, final_norm, head }.decoder(Vec::new(), Some(Positions { table, offset: 2 }));
     Ok(Decoder { project_in, project_out, ..decoder })
 }

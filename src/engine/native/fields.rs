@@ -8,7 +8,17 @@ use std::path::PathBuf;
 
 /// Fields that change no log-likelihood: names, token ids (the tokenizer's rules read them), training, generation, bookkeeping.
 const HARMLESS: &[&str] = &[
+    "_attn_implementation",
+    "_attn_implementation_autoset",
+    "_attn_implementation_internal",
+    "_commit_hash",
+    "_experts_implementation",
+    "_flash_attn_2_enabled",
     "_name_or_path",
+    "_num_labels",
+    "activation_dropout",
+    "assistant_confidence_threshold",
+    "assistant_lookbehind",
     "attention_dropout",
     "attn_implementation",
     "attn_pdrop",
@@ -28,7 +38,10 @@ const HARMLESS: &[&str] = &[
     "embd_pdrop",
     "embed_dropout",
     "encoder_no_repeat_ngram_size",
+    "encoder_repetition_penalty",
     "eos_token_id",
+    "epsilon_cutoff",
+    "eta_cutoff",
     "exponential_decay_length_penalty",
     "finetuning_task",
     "forced_bos_token_id",
@@ -44,18 +57,26 @@ const HARMLESS: &[&str] = &[
     "layerdrop",
     "length_penalty",
     "max_length",
+    "max_new_tokens",
     "min_length",
+    "min_p",
     "model_max_length",
     "mup_base_width",
+    "name_or_path",
     "no_repeat_ngram_size",
+    "num_assistant_tokens",
+    "num_assistant_tokens_schedule",
     "num_beam_groups",
     "num_beams",
+    "num_labels",
     "num_return_sequences",
     "output_attentions",
     "output_hidden_states",
+    "output_past",
     "output_router_logits",
     "output_scores",
     "pad_token_id",
+    "predict_special_tokens",
     "prefix",
     "pretraining_tp",
     "problem_type",
@@ -73,9 +94,11 @@ const HARMLESS: &[&str] = &[
     "summary_type",
     "summary_use_proj",
     "suppress_tokens",
+    "target_lookbehind",
     "task_specific_params",
     "temperature",
     "tf_legacy_loss",
+    "tie_last_hidden_states",
     "tokenizer_class",
     "top_k",
     "top_p",
@@ -88,19 +111,42 @@ const HARMLESS: &[&str] = &[
     "unsloth_version",
     "use_bfloat16",
     "use_cache",
-    "activation_dropout",
+    "use_return_dict",
+    "xla_device",
 ];
 
 /// The fields of `config.json`, and which of them were asked for.
 pub(super) struct Fields {
     path: PathBuf,
     map: Map<String, Value>,
+    /// What the class takes for a size that is missing.
+    defaults: &'static [(&'static str, usize)],
     used: RefCell<BTreeSet<String>>,
 }
 
 impl Fields {
     pub(super) fn new(path: PathBuf, map: Map<String, Value>) -> Self {
-        Self { path, map, used: RefCell::default() }
+        Self { path, map, defaults: &[], used: RefCell::default() }
+    }
+
+    /// Takes the defaults of a class for sizes that are missing, and its other names (the first of each pair) for fields.
+    ///
+    /// # Errors
+    /// A field under both names with two values.
+    pub(super) fn of_class(
+        mut self,
+        defaults: &'static [(&'static str, usize)],
+        aliases: &[(&'static str, &'static str)],
+    ) -> Result<Self, EngineError> {
+        self.defaults = defaults;
+        for (alias, name) in aliases {
+            let Some(value) = self.map.remove(*alias) else { continue };
+            if self.map.get(*name).is_some_and(|other| *other != value) {
+                return Err(self.error(format!("`{alias}` and `{name}` name the same size, and differ")));
+            }
+            self.map.insert((*name).to_owned(), value);
+        }
+        Ok(self)
     }
 
     /// An error about the configuration.
@@ -130,9 +176,32 @@ impl Fields {
         count.map(Some).ok_or_else(|| self.wrong(name, value, "a whole number above 0"))
     }
 
-    /// A count that must be there.
+    /// A count that every model has: the class's default where it is missing.
     pub(super) fn count(&self, name: &str) -> Result<usize, EngineError> {
-        self.optional_count(name)?.ok_or_else(|| self.error(format!("`{name}` is missing")))
+        match self.raw(name) {
+            Some(Value::Null) => Err(self.null(name)),
+            Some(_) => self.optional_count(name)?.ok_or_else(|| self.null(name)),
+            None => {
+                let default = self.defaults.iter().find(|(known, _)| *known == name).map(|(_, default)| *default);
+                default.ok_or_else(|| self.error(format!("`{name}` is missing")))
+            }
+        }
+    }
+
+    /// A whole number, 0 or more.
+    pub(super) fn whole(&self, name: &str, default: usize) -> Result<usize, EngineError> {
+        match self.raw(name) {
+            None => Ok(default),
+            Some(value) => {
+                let whole = value.as_u64().and_then(|whole| usize::try_from(whole).ok());
+                whole.ok_or_else(|| self.wrong(name, value, "a whole number"))
+            }
+        }
+    }
+
+    /// Some read `null` as the default and some as nothing: where the two differ, the model is not defined.
+    fn null(&self, name: &str) -> EngineError {
+        self.error(format!("`{name}` is null; leave it out for the default of the architecture, or give its value"))
     }
 
     /// A number.
@@ -144,21 +213,27 @@ impl Fields {
     /// A number, as `f32`.
     #[expect(clippy::cast_possible_truncation, reason = "the computation is in f32")]
     pub(super) fn number(&self, name: &str, default: f64) -> Result<f32, EngineError> {
-        Ok(self.optional_number(name)?.unwrap_or(default) as f32)
+        match self.raw(name) {
+            Some(Value::Null) => Err(self.null(name)),
+            _ => Ok(self.optional_number(name)?.unwrap_or(default) as f32),
+        }
     }
 
     /// Yes or no.
     pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, EngineError> {
-        match self.value(name) {
+        match self.raw(name) {
             None => Ok(default),
+            Some(Value::Null) if default => Err(self.null(name)),
+            Some(Value::Null) => Ok(false),
             Some(value) => value.as_bool().ok_or_else(|| self.wrong(name, value, "true or false")),
         }
     }
 
     /// A word.
     pub(super) fn word(&self, name: &str, default: &str) -> Result<String, EngineError> {
-        match self.value(name) {
+        match self.raw(name) {
             None => Ok(default.to_owned()),
+            Some(Value::Null) => Err(self.null(name)),
             Some(value) => value.as_str().map(str::to_owned).ok_or_else(|| self.wrong(name, value, "a word")),
         }
     }
@@ -193,6 +268,23 @@ impl Fields {
             && !pruned.as_object().is_some_and(Map::is_empty)
         {
             return Err(self.error("`pruned_heads` is not empty; the native engine computes whole layers only"));
+        }
+        // Off is off, whether the class knows the switch or not.
+        let yes = Value::Bool(true);
+        let switches = [
+            ("attention_bias", &no),
+            ("is_causal", &yes),
+            ("mlp_bias", &no),
+            ("qk_layernorm", &no),
+            ("use_bidirectional_attention", &no),
+            ("use_mrope", &no),
+            ("use_qk_norm", &no),
+            ("use_sliding_window", &no),
+        ];
+        for (name, off) in switches {
+            if !self.used.borrow().contains(name) {
+                self.only(name, off)?;
+            }
         }
         let used = self.used.borrow();
         let left: Vec<String> = self

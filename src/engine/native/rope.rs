@@ -11,6 +11,8 @@ pub(super) struct Rope {
     frequencies: Vec<f32>,
     /// Factor of sine and cosine.
     magnitude: f32,
+    /// Longest input for which the frequencies are these; none: any.
+    pub(super) longest: Option<usize>,
     /// Cosines and sines of the positions so far, position × 2 × pairs.
     table: Vec<f32>,
 }
@@ -31,10 +33,10 @@ pub(super) enum Scaling {
 }
 
 impl Rope {
-    /// The rotation of the first `width` elements of each head.
+    /// The rotation of the first `width` elements of each head. An odd width is that of the exponents alone: one element more is rotated.
     #[expect(clippy::cast_possible_truncation, reason = "the definition computes in f32")]
     pub(super) fn new(base: f64, width: usize, scaling: &Scaling) -> Self {
-        let pairs = width / 2;
+        let pairs = width.div_ceil(2);
         let power = |pair: usize| (base as f32).powf((2 * pair) as f32 / width as f32);
         let plain = |pair: usize| 1.0 / power(pair);
         let mut magnitude = 1.0;
@@ -64,7 +66,12 @@ impl Rope {
                 (0..pairs).map(|pair| 1.0 / (factors[pair] as f32 * power(pair))).collect()
             }
         };
-        Self { frequencies, magnitude: magnitude as f32, table: Vec::new() }
+        Self { frequencies, magnitude: magnitude as f32, longest: None, table: Vec::new() }
+    }
+
+    /// The same for inputs of at most `longest` tokens: beyond it the definition has other frequencies.
+    pub(super) fn up_to(self, longest: usize) -> Self {
+        Self { longest: Some(longest), ..self }
     }
 
     /// Number of elements of each head that are rotated.

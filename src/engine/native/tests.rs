@@ -71,19 +71,7 @@ fn log_probabilities_equal_those_of_transformers() {
                 continue;
             }
         };
-        let mut largest = 0f64;
-        for sequence in sequences.as_array().expect("sequences") {
-            let tokens: Vec<TokenId> = serde_json::from_value(sequence["tokens"].clone()).expect("tokens");
-            let targets: Vec<Vec<usize>> = serde_json::from_value(sequence["targets"].clone()).expect("targets");
-            let expected: Vec<Vec<f64>> = serde_json::from_value(sequence["logprobs"].clone()).expect("log-probabilities");
-            let ours = logprobs(&decoder, &[tokens], 17).remove(0);
-            for ((row, targets), expected) in ours.iter().zip(targets).zip(expected) {
-                for (target, expected) in targets.into_iter().zip(expected) {
-                    let difference = (row[target] - expected).abs();
-                    largest = if difference > largest || difference.is_nan() { difference } else { largest };
-                }
-            }
-        }
+        let largest = largest_difference(&decoder, sequences);
         println!("{name:<20} largest difference {largest:.1e}");
         if largest.is_nan() || largest > 1e-4 {
             failures.push(format!("{name}: {largest:e}"));
@@ -93,6 +81,69 @@ fn log_probabilities_equal_those_of_transformers() {
     // Nothing that the script makes is left out.
     let folders = std::fs::read_dir(fixtures()).expect("readable").filter_map(Result::ok).filter(|entry| entry.path().is_dir()).count();
     assert_eq!(folders, reference.len());
+}
+
+/// Largest difference from the log-probabilities of a reference; NaN where one is not a number.
+fn largest_difference(decoder: &super::Decoder, sequences: &Value) -> f64 {
+    let mut largest = 0f64;
+    for sequence in sequences.as_array().expect("sequences") {
+        let tokens: Vec<TokenId> = serde_json::from_value(sequence["tokens"].clone()).expect("tokens");
+        let targets: Vec<Vec<usize>> = serde_json::from_value(sequence["targets"].clone()).expect("targets");
+        let expected: Vec<Vec<f64>> = serde_json::from_value(sequence["logprobs"].clone()).expect("log-probabilities");
+        let ours = logprobs(decoder, &[tokens], 17).remove(0);
+        for ((row, targets), expected) in ours.iter().zip(targets).zip(expected) {
+            for (target, expected) in targets.into_iter().zip(expected) {
+                let difference = (row[target] - expected).abs();
+                largest = if difference > largest || difference.is_nan() { difference } else { largest };
+            }
+        }
+    }
+    largest
+}
+
+/// As [`log_probabilities_equal_those_of_transformers`] for the cases that `tests/fixtures/families/wide.py` wrote to the folder
+/// `SLM_BENCH_FAMILIES`: what must be computed agrees, what transformers cannot load is refused, and no refusal is without a reason.
+#[test]
+#[ignore = "needs the folder that tests/fixtures/families/wide.py writes, named by SLM_BENCH_FAMILIES"]
+fn log_probabilities_equal_those_of_transformers_elsewhere() {
+    let folder = PathBuf::from(std::env::var_os("SLM_BENCH_FAMILIES").expect("SLM_BENCH_FAMILIES names the folder"));
+    let text = std::fs::read_to_string(folder.join("reference.json")).expect("readable");
+    let reference: BTreeMap<String, Value> = serde_json::from_str(&text).expect("JSON");
+    // By family: cases computed and compared, cases refused, the largest difference, that of transformers' f32 from double precision.
+    let mut summary: BTreeMap<String, (usize, usize, f64, f64)> = BTreeMap::new();
+    let mut failures = Vec::new();
+    for (name, case) in &reference {
+        let entry = summary.entry(name.split('-').next().unwrap_or_default().to_owned()).or_default();
+        let change = case["change"].as_str().unwrap_or_default();
+        match (families::load(&folder.join(name)), case["expect"].as_str().expect("an expectation")) {
+            (Ok(_), "refusal") => failures.push(format!("{name} ({change}): loaded; transformers refuses it")),
+            (Ok(_), "failure") => {}
+            (Ok(mut decoder), _) => {
+                decoder.reach(128);
+                let largest = largest_difference(&decoder, &case["sequences"]);
+                entry.0 += 1;
+                // A badly conditioned model's values depend on the order of additions in transformers, too.
+                let noise = case["noise"].as_f64().unwrap_or_default();
+                if largest > entry.2 {
+                    (entry.2, entry.3) = (largest, noise);
+                }
+                if largest.is_nan() || largest > (4.0 * noise).max(1e-4) {
+                    failures.push(format!("{name} ({change}): {largest:e}, transformers is {noise:e} from double precision"));
+                }
+            }
+            (Err(error), "values") => failures.push(format!("{name}: {error}")),
+            (Err(error), _) => {
+                entry.1 += 1;
+                println!("{name} ({change}) refused: {}", error.to_string().rsplit(".json: ").next().unwrap_or_default());
+            }
+        }
+    }
+    for (family, (computed, refused, largest, noise)) in summary {
+        println!(
+            "{family:<12} {computed:>4} compared, largest difference {largest:.1e} (transformers' own rounding there: {noise:.1e}); {refused:>4} refused"
+        );
+    }
+    assert!(failures.is_empty(), "{} of {}: {failures:#?}", failures.len(), reference.len());
 }
 
 fn names() -> Vec<String> {
@@ -198,6 +249,32 @@ fn a_configuration_that_is_not_computed_exactly_is_refused_by_name() {
         ("qwen2", Box::new(|config| config["layer_types"][0] = json!("linear_attention")), &["linear_attention"]),
         ("gpt2", Box::new(|config| config["add_cross_attention"] = json!(true)), &["`add_cross_attention`"]),
         ("gpt-neo", Box::new(|config| config["attention_types"] = json!([[["global"], 3]])), &["attention_"]),
+        ("llama", Box::new(|config| config["rope_parameters"]["rope_type"] = json!(3)), &["must be a word"]),
+        ("llama-yarn", Box::new(|config| config["rope_parameters"]["truncate"] = json!("no")), &["`truncate`"]),
+        ("phi3", Box::new(|config| config["rope_parameters"]["rope_type"] = json!("linear")), &["`linear`", "longrope"]),
+        ("gpt-neox", Box::new(|config| config["rope_theta"] = json!(5000)), &["`rope_theta`", "`rotary_emb_base`"]),
+        ("gpt-neox", Box::new(|config| config["partial_rotary_factor"] = json!(1.0)), &["`partial_rotary_factor`", "`rotary_pct`"]),
+        ("gpt2", Box::new(|config| config["hidden_size"] = json!(32)), &["`hidden_size`", "`n_embd`"]),
+        ("gpt2", Box::new(|config| config["n_special"] = json!(2)), &["`n_special`"]),
+        ("smollm3", Box::new(|config| config["no_rope_layers"] = json!([1, 0])), &["`no_rope_layers`"]),
+        ("smollm3", Box::new(|config| config["no_rope_layers"] = json!([1, 0, "no"])), &["`no_rope_layers`"]),
+        (
+            "gemma3",
+            Box::new(|config| {
+                config["layer_types"] = Value::Null;
+                config["_sliding_window_pattern"] = json!(2);
+            }),
+            &["`_sliding_window_pattern`"],
+        ),
+        ("gemma3", Box::new(|config| config["rope_scaling"] = json!({"type": "linear", "factor": 8.0})), &["`rope_type`"]),
+        ("gemma", Box::new(|config| config["tie_word_embeddings"] = Value::Null), &["`tie_word_embeddings`", "null"]),
+        ("llama", Box::new(|config| config["rms_norm_eps"] = Value::Null), &["`rms_norm_eps`", "null"]),
+        ("llama", Box::new(|config| config["hidden_act"] = Value::Null), &["`hidden_act`", "null"]),
+        ("qwen2-window", Box::new(|config| config["max_window_layers"] = json!("all")), &["`max_window_layers`"]),
+        ("qwen2", Box::new(|config| config["attention_bias"] = json!(false)), &["`attention_bias`"]),
+        ("mistral", Box::new(|config| config["is_causal"] = json!(false)), &["`is_causal`"]),
+        ("mistral", Box::new(|config| config["attention_bias"] = json!(true)), &["`attention_bias`"]),
+        ("granite", Box::new(|config| config["hidden_size"] = json!(3)), &["config.json"]),
     ];
     for (name, change, words) in cases {
         let folder = copy(name);
@@ -297,6 +374,101 @@ fn harmless_differences_are_taken() {
         ]);
     });
     assert_eq!(logprobs(&load(folder.path()), &[vec![3, 1, 4, 1, 5]], 64), expected("llama-llama3"));
+
+    // As versions before 5 save the same model: both names of each rotary parameter, and marks of the library.
+    let folder = copy("gpt-neox");
+    edit_config(folder.path(), |config| {
+        let fields = config.as_object_mut().expect("an object");
+        fields.remove("rope_parameters");
+        for (name, value) in [
+            ("rotary_pct", json!(0.25)),
+            ("rotary_emb_base", json!(10000)),
+            ("partial_rotary_factor", json!(0.25)),
+            ("rope_theta", json!(10000)),
+            ("rope_scaling", Value::Null),
+            ("_attn_implementation_autoset", json!(true)),
+            ("use_sliding_window", json!(false)),
+        ] {
+            fields.insert(name.to_owned(), value);
+        }
+    });
+    assert_eq!(logprobs(&load(folder.path()), &[vec![3, 1, 4, 1, 5]], 64), expected("gpt-neox"));
+
+    // The class's other names for its sizes.
+    let folder = copy("gpt2");
+    edit_config(folder.path(), |config| {
+        let fields = config.as_object_mut().expect("an object");
+        for (name, alias) in [("n_embd", "hidden_size"), ("n_layer", "num_hidden_layers"), ("n_positions", "max_position_embeddings")] {
+            let value = fields.remove(name).expect("there");
+            fields.insert(alias.to_owned(), value);
+        }
+    });
+    assert_eq!(logprobs(&load(folder.path()), &[vec![3, 1, 4, 1, 5]], 64), expected("gpt2"));
+
+    // A tied embedding under the head's name alone, and one beside the other in 16 and 32 bits.
+    for (name, embedding) in [("llama-biases-tied", "model.embed_tokens.weight"), ("opt", "model.decoder.embed_tokens.weight")] {
+        let folder = copy(name);
+        edit_weights(folder.path(), |stored| {
+            let tensor = stored.remove(embedding).expect("there");
+            stored.insert("lm_head.weight".to_owned(), tensor);
+        });
+        assert_eq!(logprobs(&load(folder.path()), &[vec![3, 1, 4, 1, 5]], 64), expected(name), "{name}");
+    }
+    let folder = copy("llama-biases-tied");
+    edit_weights(folder.path(), |stored| {
+        let (_, shape, data) = stored["model.embed_tokens.weight"].clone();
+        let wide = data.as_chunks::<2>().0.iter().flat_map(|two| half::bf16::from_le_bytes(*two).to_f32().to_le_bytes()).collect();
+        stored.insert("lm_head.weight".to_owned(), (safetensors::Dtype::F32, shape, wide));
+    });
+    assert_eq!(logprobs(&load(folder.path()), &[vec![3, 1, 4, 1, 5]], 64), expected("llama-biases-tied"));
+}
+
+/// What `config.json` leaves out is what the class has: the fields that change a number, one by one.
+#[test]
+fn fields_that_are_missing_have_the_defaults_of_the_class() {
+    for (name, field, default) in [
+        ("llama", "hidden_act", json!("silu")),
+        ("llama", "max_position_embeddings", json!(2048)),
+        ("phi", "hidden_act", json!("gelu_new")),
+        ("gpt-neox", "use_parallel_residual", json!(true)),
+        ("gpt-neox", "attention_bias", json!(true)),
+        ("gpt2", "activation_function", json!("gelu_new")),
+        ("opt", "activation_function", json!("relu")),
+        ("opt", "do_layer_norm_before", json!(true)),
+        ("gemma2", "attn_logit_softcapping", json!(50.0)),
+        ("gemma2", "final_logit_softcapping", json!(30.0)),
+        ("gemma2", "query_pre_attn_scalar", json!(256)),
+        ("gemma2", "layer_types", json!(["sliding_attention", "full_attention", "sliding_attention"])),
+        ("granite", "attention_multiplier", json!(1.0)),
+        ("granite", "logits_scaling", json!(1.0)),
+        ("smollm3", "no_rope_layers", json!([1, 0, 1])),
+        ("mistral-window", "sliding_window", json!(4096)),
+        ("olmo2", "rms_norm_eps", json!(1e-5)),
+        ("llama", "rms_norm_eps", json!(1e-6)),
+        ("gpt-neo", "window_size", json!(256)),
+    ] {
+        let scores = |value: Option<&Value>| {
+            let folder = copy(name);
+            edit_config(folder.path(), |config| match value {
+                Some(value) => config[field] = value.clone(),
+                None => drop(config.as_object_mut().expect("an object").shift_remove(field)),
+            });
+            logprobs(&load(folder.path()), &[(0..40).collect()], 64)
+        };
+        assert_eq!(scores(None), scores(Some(&default)), "{name}: {field}");
+    }
+    // Sizes: here they do not fit the weights, and the refusal says what was expected.
+    let folder = copy("gpt2");
+    edit_config(folder.path(), |config| drop(config.as_object_mut().expect("an object").shift_remove("n_positions")));
+    assert!(refusal(folder.path()).contains("[1024, 24]"));
+}
+
+/// Scalings that change with the input's length beyond the window are computed up to it, and said to end there.
+#[test]
+fn a_scaling_that_depends_on_the_length_ends_at_the_window() {
+    for (name, longest) in [("llama-dynamic", Some(64)), ("phi3-longrope", Some(64)), ("llama-yarn", None), ("gpt2", Some(64))] {
+        assert_eq!(load(&fixtures().join(name)).longest, longest, "{name}");
+    }
 }
 
 /// Weights in several files are one model; a tensor in two of them, or in none, is an error.
