@@ -4,7 +4,7 @@ use super::measure::Subject;
 use super::meter::{self, MeterChoice};
 use super::{InvalidInput, Outcome, UsageError, artifact_files, signals};
 use crate::benchmark::{BenchmarkError, Limit};
-use crate::engine::{self, DType, Device, ModelSource, WeightForm};
+use crate::engine::{self, DType, Device, EngineError, ModelSource, WeightForm};
 use crate::evaluation::{
     self, Control, Evaluated, HubDocuments, ModelUnderTest, RunFolderError, RunLine, RunOptions, SandboxedPrograms, Verbosity,
 };
@@ -22,6 +22,10 @@ use std::path::{Path, PathBuf};
 /// Writes `OUTPUT_DIR/<model>/<run-id>/` with run.json and `samples/<task>.jsonl.zst` for each declared quantization. Data sets and weights come from
 /// the Hugging Face cache and are fetched when missing. Interrupted or killed, the same command with --resume goes on where it was.
 #[derive(clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 the submission or the model is invalid: no engine can load it, or the hub does not give it out; 2 wrong usage; \
+    3 the run failed: network, disk, interrupt, engine, often only for now; 4 a partial run: some task has no score."
+)]
 pub(crate) struct Arguments {
     /// The submission, a YAML file (see `slm-bench validate`).
     #[arg(long, value_name = "FILE")]
@@ -128,12 +132,24 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         ProgressForm::Auto => Verbosity::Visible,
         ProgressForm::Json => Verbosity::Json,
     };
-    let evaluated = evaluate_visibly(&submission, &hub, &arguments.choice, &arguments.output_dir, verbosity)?;
+    let evaluated = evaluate_visibly(&submission, &hub, &arguments.choice, &arguments.output_dir, verbosity);
+    if let Err(error) = &evaluated
+        && verbosity == Verbosity::Json
+    {
+        RunLine::Failed { may_pass: may_pass(error) }.print();
+    }
+    let evaluated = evaluated?;
     for one in &evaluated {
         print_summary(one);
     }
     let complete = evaluated.iter().all(|one| one.run.tasks.values().all(|task| task.status == TaskStatus::Ok));
     Ok(if complete { Outcome::Done } else { Outcome::Partial })
+}
+
+/// Whether the same command may succeed later with nothing changed.
+fn may_pass(error: &anyhow::Error) -> bool {
+    let of_caller = error.chain().any(|cause| cause.is::<UsageError>() || cause.is::<InvalidInput>());
+    !of_caller && evaluation::may_pass(error).unwrap_or(true)
 }
 
 /// One run per declared quantization.
@@ -182,7 +198,7 @@ fn evaluate_one(
     // At rest: before the model is loaded.
     let device = if choice.engine == engine::Choice::Native { "cpu" } else { engine::probe(choice.device)? };
     let watch = choice.measuring.watch(device);
-    let mut model = engine::load(&source, &engine_options).with_context(|| format!("the quantization {}", quantization.name))?;
+    let mut model = engine::load(&source, &engine_options).map_err(|error| unfit(quantization, error))?;
     let description = model.description();
     let about = about(submission, quantization, &files)?;
     let control = Control { verbosity, stop: signals::stop_flag(), energy: watch.as_ref() };
@@ -282,10 +298,20 @@ fn dtype_of(quantization: &Quantization, choice: &Choice) -> DType {
     }
 }
 
+/// A model that no engine can load is invalid input: its files would have to change. The device was found before.
+fn unfit(quantization: &Quantization, error: EngineError) -> anyhow::Error {
+    let what = format!("the quantization {}", quantization.name);
+    match error {
+        EngineError::Load(_) | EngineError::NotANumber(_) => InvalidInput(format!("{what}: {error}")).into(),
+        other => anyhow::Error::from(other).context(what),
+    }
+}
+
 /// A slip in the name of a task, suite or pillar, or a missing `--resume`, is a slip on the command line.
 fn as_usage(error: anyhow::Error) -> anyhow::Error {
     let is_name = matches!(error.downcast_ref(), Some(BenchmarkError::UnknownTask { .. } | BenchmarkError::UnknownSuite { .. }));
-    let is_folder = error.downcast_ref::<RunFolderError>().is_some();
+    // Another process that works there will be done with it.
+    let is_folder = matches!(error.downcast_ref(), Some(RunFolderError::Unfinished(_) | RunFolderError::NotExtendable { .. }));
     if is_name || is_folder { UsageError(format!("{error:#}")).into() } else { error }
 }
 
@@ -301,7 +327,7 @@ fn download(hub: &Hub, repo: &str, revision: Option<&str>, weights: &Weights) ->
         bar.set_position(progress.done);
     });
     bar.finish_and_clear();
-    Ok(model?)
+    model.map_err(|error| if error.is_about_the_repository() { InvalidInput(error.to_string()).into() } else { anyhow::Error::from(error) })
 }
 
 fn print_summary(evaluated: &Evaluated) {

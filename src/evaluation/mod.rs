@@ -26,6 +26,7 @@ pub use samples::read_samples;
 
 use crate::benchmark::Limit;
 use crate::engine::EngineError;
+use crate::hub::HubError;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -110,6 +111,22 @@ impl RunError {
     fn task(error: anyhow::Error) -> Self {
         Self::Task(error)
     }
+}
+
+/// Whether a failure may pass by itself, where the kind of its cause tells: the hub's and the disk's troubles may, what the model's files or
+/// answers are does not change. `None` for anything else.
+#[must_use]
+pub fn may_pass(error: &anyhow::Error) -> Option<bool> {
+    error.chain().find_map(|cause| {
+        if let Some(hub) = cause.downcast_ref::<HubError>() {
+            return Some(hub.is_transient() || matches!(hub, HubError::Disk { .. }));
+        }
+        match cause.downcast_ref::<EngineError>()? {
+            EngineError::Load(_) | EngineError::Request(_) | EngineError::NotANumber(_) => Some(false),
+            EngineError::Computation(_) => None,
+            EngineError::Stopped(_) => Some(true),
+        }
+    })
 }
 
 impl From<EngineError> for RunError {

@@ -62,6 +62,19 @@ pub enum RunLine {
         /// Its id.
         run_id: String,
     },
+    /// A task has no score for a reason that may pass by itself: the hub, the network, this machine's disk. The same command with `--resume`
+    /// tries it again.
+    Delayed {
+        /// Its name.
+        task: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The command ends with an error, which stands in the line before, for people.
+    Failed {
+        /// Whether the same command may succeed later with nothing changed.
+        may_pass: bool,
+    },
 }
 
 impl RunLine {
@@ -119,7 +132,7 @@ impl RunProgress {
                 self.task.clone_from(task);
                 (self.done, self.total, self.eta_s, self.score) = (*done, *total, Some(*eta_s), *score);
             }
-            RunLine::Run { .. } => {}
+            RunLine::Run { .. } | RunLine::Delayed { .. } | RunLine::Failed { .. } => {}
         }
     }
 
@@ -228,6 +241,8 @@ mod tests {
             RunLine::Quantization { number: 2, of: 2 },
             RunLine::Task { task: "piqa".to_owned(), number: 3, of: 4 },
             RunLine::Requests { task: "piqa".to_owned(), done: 5, total: 10, eta_s: 1.5, score: Some(0.5) },
+            RunLine::Delayed { task: "piqa".to_owned(), reason: "no network".to_owned() },
+            RunLine::Failed { may_pass: true },
         ];
         let mut progress = RunProgress::default();
         assert_eq!(progress.share(), None);

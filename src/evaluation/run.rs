@@ -6,7 +6,7 @@ use super::files::write_atomically;
 use super::leaf::{self, AnsweredLeaf, Executed, LeafContext, SELF_CHECK_LEAST};
 use super::record::{constant_answer_warning, constant_text_warning, gate_self_check, group_record, leaf_record, truncation_warning};
 use super::samples::{is_intact, read_samples, write_samples};
-use super::{Control, ProgramRunner, RunError, RunLine, RunOptions, Verbosity};
+use super::{Control, ProgramRunner, RunError, RunLine, RunOptions, Verbosity, may_pass};
 use crate::benchmark::registry::{self, Entry};
 use crate::benchmark::suites::{Pillar, Suite, SuiteTask};
 use crate::benchmark::{
@@ -623,6 +623,12 @@ impl Worker<'_> {
                 Ok(AskedLeaf { finished, checks: Some(checks) })
             }
             Err(error) => {
+                if self.control.verbosity == Verbosity::Json
+                    && let RunError::Task(reason) = &error
+                    && may_pass(reason) == Some(true)
+                {
+                    RunLine::Delayed { task: name.clone(), reason: format!("{reason:#}") }.print();
+                }
                 let finished = failed(planned, task, error)?;
                 write_atomically(&done, &serde_json::to_vec(&finished)?)?;
                 Ok(AskedLeaf { finished, checks: None })

@@ -229,6 +229,19 @@ pub struct Job {
     /// Name of the runner; `None` before it starts.
     #[serde(default)]
     pub runner_name: Option<String>,
+    /// Its steps, as far as they have begun.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+}
+
+/// A step of a job.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Step {
+    /// Name.
+    pub name: String,
+    /// `success`, `failure`, `skipped`, … once completed.
+    #[serde(default)]
+    pub conclusion: Option<String>,
 }
 
 /// A file that a workflow run keeps, as a ZIP archive.

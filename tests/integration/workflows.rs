@@ -199,3 +199,24 @@ fn pull_requests_are_verified() {
     std::fs::write(runner.path("models/registry.json"), "{\"models\":[],\"metadata\":{}}").unwrap();
     assert!(!runner.run(&recompute, &[]).status.success());
 }
+
+/// The exit code of an evaluation decides: what it gave is kept, a model that no engine can load fails in a step of its own, which the server
+/// tells from a runner's failure.
+#[test]
+fn exit_codes_of_an_evaluation_are_told_apart() {
+    let evaluate = workflow("evaluate.yml");
+    let values = [("SUITE", "smoke"), ("TASKS", "mmlu")];
+    for (code, goes_on) in [(0, true), (4, true), (1, true), (2, false), (3, false), (137, false)] {
+        let runner = Runner::new();
+        let program = runner.path("bin/slm-bench");
+        std::fs::remove_file(&program).unwrap();
+        std::fs::write(&program, format!("#!/bin/sh\nexit {code}\n")).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let done = runner.run(&step(&evaluate, "shard", "Evaluate"), &values);
+        assert_eq!(done.status.code(), Some(if goes_on { 0 } else { code }));
+        assert_eq!(runner.outputs()["code"], code.to_string());
+    }
+    let refuse = step(&evaluate, "shard", "Refuse the model");
+    assert_eq!(refuse["if"], "${{ steps.evaluate.outputs.code == '1' }}");
+    assert!(!Runner::new().run(&refuse, &[]).status.success());
+}

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::runtime;
 
+/// The workflow's step that fails where the model itself is at fault: another attempt would fail alike.
+const REFUSAL: &str = "Refuse the model";
 /// Artifacts of the shards begin with this.
 const SHARD: &str = "shard-";
 /// Times that a new run or attempt is looked for before it counts as not there.
@@ -175,6 +177,9 @@ impl ActionsExecutor {
     fn explain(&self, run: &WorkflowRun) -> Failure {
         let conclusion = run.conclusion.as_deref().unwrap_or("no conclusion");
         let jobs: Vec<Job> = self.ask(self.github.jobs(run.id)).unwrap_or_default();
+        if let Some(job) = jobs.iter().find(|job| is_refusal(job)) {
+            return Failure::permanent(refusal(run, job));
+        }
         let failed = jobs.iter().filter(|job| !matches!(job.conclusion.as_deref(), Some("success" | "skipped")));
         let named: Vec<String> =
             failed.take(NAMED_JOBS).map(|job| format!("{} ({})", job.name, job.conclusion.as_deref().unwrap_or(&job.status))).collect();
@@ -288,6 +293,15 @@ fn shards(suite: &str, number: usize) -> Result<Vec<String>, Failure> {
     Ok((0..number).map(dealt).collect())
 }
 
+/// Whether the model was found unfit by a job.
+fn is_refusal(job: &Job) -> bool {
+    job.steps.iter().any(|step| step.name == REFUSAL && step.conclusion.as_deref() == Some("failure"))
+}
+
+fn refusal(run: &WorkflowRun, job: &Job) -> String {
+    format!("the model cannot be evaluated; the log says why: {}", job.html_url.as_deref().unwrap_or(&run.html_url))
+}
+
 /// The newest artifact of each shard: an attempt that was repeated leaves a second one.
 fn newest(artifacts: Vec<Artifact>) -> BTreeMap<String, Artifact> {
     let mut newest: BTreeMap<String, Artifact> = BTreeMap::new();
@@ -315,4 +329,29 @@ fn clear(folder: &Path) -> Result<(), Failure> {
 fn on_disk(doing: &str, path: &Path, error: &dyn std::fmt::Display) -> Failure {
     tracing::error!(path = %path.display(), "{doing}: {error}");
     Failure::transient("the server's disk failed; its log says where".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model that no runner can load is not tried again; a runner that went away is.
+    #[test]
+    fn a_refused_model_is_told_from_a_lost_runner() {
+        let job = |steps: serde_json::Value| -> Job {
+            let job = serde_json::json!({
+                "id": 1, "name": "Shard 0", "status": "completed", "conclusion": "failure", "runner_name": "runner-1", "steps": steps,
+                "html_url": "https://github.com/octo-org/leaderboard/actions/runs/1/job/1",
+            });
+            serde_json::from_value(job).unwrap()
+        };
+        let step =
+            |name: &str, conclusion: &str| serde_json::json!({"name": name, "status": "completed", "conclusion": conclusion, "number": 1});
+        assert!(is_refusal(&job(serde_json::json!([step("Evaluate", "success"), step(REFUSAL, "failure")]))));
+        assert!(!is_refusal(&job(serde_json::json!([step("Evaluate", "failure"), step(REFUSAL, "skipped")]))));
+        assert!(!is_refusal(&job(serde_json::json!([]))));
+        // The workflow has a step of that name.
+        let workflow = include_str!("../../../.github/workflows/evaluate.yml");
+        assert!(workflow.contains(&format!("- name: {REFUSAL}\n")));
+    }
 }

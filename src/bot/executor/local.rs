@@ -30,7 +30,7 @@ const LONGEST_LOG: u64 = 4 * 1024 * 1024;
 /// Longest message of a failure, in characters.
 const LONGEST_MESSAGE: usize = 1_000;
 /// Variables that a child inherits when the server has them: where things are, never who the server is.
-const INHERITED: [&str; 24] = [
+const INHERITED: [&str; 29] = [
     "PATH",
     "HOME",
     "TMPDIR",
@@ -41,8 +41,13 @@ const INHERITED: [&str; 24] = [
     "NO_COLOR",
     "HF_HOME",
     "HF_HUB_CACHE",
+    "HUGGINGFACE_HUB_CACHE",
+    "XDG_CACHE_HOME",
+    "HF_TOKEN_PATH",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN",
     "HF_ENDPOINT",
     "HF_HUB_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
     "HTTPS_PROXY",
     "https_proxy",
     "HTTP_PROXY",
@@ -95,8 +100,8 @@ impl std::fmt::Debug for LocalConfig {
 }
 
 impl LocalConfig {
-    /// The variables of `all` that an evaluation may see: paths, proxies, the hub's address and cache, devices. No tokens; who wants gated
-    /// models evaluated adds `HF_TOKEN` to the result.
+    /// The variables of `all` that an evaluation may see: paths, proxies, the hub's address and cache, devices. No tokens: the server adds the
+    /// hub's, which reads and nothing else, since the evaluation downloads model and data sets; GitHub's never gets there.
     pub fn inherited(all: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
         all.into_iter().filter(|(name, _)| INHERITED.contains(&name.as_str())).collect()
     }
@@ -122,6 +127,10 @@ struct State {
     runs: Vec<PathBuf>,
     tail: VecDeque<String>,
     stop: bool,
+    /// A task that has no score for now, and why.
+    delayed: Option<(String, String)>,
+    /// What the child says of its error: whether it may pass.
+    may_pass: Option<bool>,
     status: Option<Status>,
 }
 
@@ -339,6 +348,8 @@ fn take_line(line: &[u8], run: &Run, log: &Mutex<Option<fs::File>>) {
     let text = String::from_utf8_lossy(line);
     match RunLine::parse(&text) {
         Some(RunLine::Run { folder, .. }) => lock(&run.state).runs.push(folder),
+        Some(RunLine::Delayed { task, reason }) => drop(lock(&run.state).delayed.get_or_insert((task, reason))),
+        Some(RunLine::Failed { may_pass }) => lock(&run.state).may_pass = Some(may_pass),
         Some(line) => lock(&run.state).progress.get_or_insert_default().apply(&line),
         None => {
             if let Some(file) = lock(log).as_mut()
@@ -379,7 +390,7 @@ fn watch(mut child: Child, run: &Run, config: &LocalConfig, readers: Vec<thread:
     }
     let mut state = lock(&run.state);
     let status = match status {
-        Ok(status) => verdict(ended, status, &state.tail, config, &run.work),
+        Ok(status) => verdict(ended, status, &state, config, &run.work),
         Err(error) => Status::Failed(Failure::transient(format!("how the evaluation ended cannot be told: {error}"))),
     };
     state.status = Some(status);
@@ -429,21 +440,31 @@ fn reason_to_end(pid: u32, run: &Run, config: &LocalConfig, begun: Instant) -> O
 }
 
 /// What an ended child means for its job.
-fn verdict(ended: Ended, status: ExitStatus, tail: &VecDeque<String>, config: &LocalConfig, work: &Path) -> Status {
-    let said = || without_paths(&last_words(tail), work, config);
-    let failure = match (ended, status.code()) {
+fn verdict(ended: Ended, status: ExitStatus, state: &State, config: &LocalConfig, work: &Path) -> Status {
+    let said = || without_paths(&last_words(&state.tail), work, config);
+    let failure = match (ended, status.code(), &state.delayed) {
         // A child that was done before the signal reached it is done.
-        (_, Some(0)) => return Status::Finished { partial: false },
-        (_, Some(4)) => return Status::Finished { partial: true },
-        (Ended::Stopped, _) => Failure::transient("stopped on request; what was answered is kept"),
-        (Ended::TooLong, _) => Failure::permanent(format!("the evaluation took longer than {} allowed here", duration(config.wall))),
-        (Ended::TooMuchMemory, _) => Failure::permanent(format!(
+        (_, Some(0), _) => return Status::Finished { partial: false },
+        (_, Some(4), None) => return Status::Finished { partial: true },
+        // What the network or the hub withheld for a while is no property of the model: it is asked for again before anything is published.
+        (_, Some(4), Some((task, reason))) => {
+            Failure::transient(without_paths(&format!("{task} has no score yet: {reason}"), work, config))
+        }
+        (Ended::Stopped, ..) => Failure::transient("stopped on request; what was answered is kept"),
+        (Ended::TooLong, ..) => Failure::permanent(format!("the evaluation took longer than {} allowed here", duration(config.wall))),
+        (Ended::TooMuchMemory, ..) => Failure::permanent(format!(
             "the evaluation needs more than the {:.1} GiB of memory allowed here",
             config.memory_bytes.unwrap_or(0) as f64 / f64::from(1 << 30)
         )),
-        (Ended::ByItself, Some(1 | 2)) => Failure::permanent(said()),
-        (Ended::ByItself, Some(_)) => Failure::transient(said()),
-        (Ended::ByItself, None) => Failure::transient(by_signal(status)),
+        // The child knows what kind of error it was; where it does not say, its exit code tells.
+        (Ended::ByItself, Some(code), _) => {
+            if state.may_pass.unwrap_or(!matches!(code, 1 | 2)) {
+                Failure::transient(said())
+            } else {
+                Failure::permanent(said())
+            }
+        }
+        (Ended::ByItself, None, _) => Failure::transient(by_signal(status)),
     };
     Status::Failed(failure)
 }

@@ -112,6 +112,17 @@ fn exit_codes_decide() {
         ("echo 'error: the licence forbids it' >&2; exit 1", FailureKind::Permanent, "the licence forbids it"),
         ("echo \"error: cannot write $PWD/results/x\" >&2; exit 3", FailureKind::Transient, "cannot write the work folder/results/x"),
         ("exit 101", FailureKind::Transient, "the evaluation ended without a word"),
+        // The child knows better than its exit code.
+        (
+            r#"echo '{"slm_bench":"failed","may_pass":false}' >&2; echo 'error: cannot read that' >&2; exit 3"#,
+            FailureKind::Permanent,
+            "cannot read that",
+        ),
+        (
+            r#"echo '{"slm_bench":"delayed","task":"piqa","reason":"the hub is away"}' >&2; exit 4"#,
+            FailureKind::Transient,
+            "piqa has no score yet: the hub is away",
+        ),
         (
             "kill -KILL $$",
             FailureKind::Transient,
