@@ -336,8 +336,10 @@ pub struct Executor {
     #[serde(deserialize_with = "positive")]
     pub wall_hours: f64,
     /// Where a local evaluation computes.
+    #[serde(deserialize_with = "device_name")]
     pub device: String,
     /// Data type of the computation.
+    #[serde(deserialize_with = "dtype_name")]
     pub dtype: String,
     /// GitHub Actions.
     pub actions: Actions,
@@ -536,6 +538,18 @@ fn suite_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
     Ok(name)
 }
 
+fn device_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse::<crate::engine::Device>().map_err(de::Error::custom)?;
+    Ok(name)
+}
+
+fn dtype_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse::<crate::engine::DType>().map_err(de::Error::custom)?;
+    Ok(name)
+}
+
 fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     let number = f64::deserialize(deserializer)?;
     if number.is_finite() && number > 0.0 {
@@ -728,6 +742,7 @@ interval_minutes = 0.5
         insta::assert_snapshot!(message(&format!("{SMALLEST}[polic]\n")), @"line 6: unknown key `polic`; did you mean `policy`?");
         insta::assert_snapshot!(message(&format!("{SMALLEST}[policy]\nsuite = \"qick\"\n")), @"line 7: unknown suite `qick`; did you mean quick?");
         insta::assert_snapshot!(message(&format!("{SMALLEST}[policy]\nevaluate = \"always\"\n")), @"line 7: unknown variant `always`, expected `on-approval` or `at-once`");
+        insta::assert_snapshot!(message(&format!("{SMALLEST}[executor]\ndevice = \"gpu\"\n")), @"line 7: unknown device `gpu`; one of auto, cpu, cuda, metal is expected");
         insta::assert_snapshot!(message(&format!("{SMALLEST}[policy]\nmax_hours = -1\n")), @"line 7: -1 is not a number above 0");
         insta::assert_snapshot!(message(&format!("{SMALLEST}[github]\napi = \"api.github.com\"\n")), @r#"line 7: "api.github.com" is no address that begins with https:// or http:// and names a host"#);
         insta::assert_snapshot!(message(&SMALLEST.replace("octo-org/leaderboard", "../etc")), @r#"line 5: a repository is written `owner/name`, not "../etc""#);
