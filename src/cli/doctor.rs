@@ -4,17 +4,18 @@ use super::serve::{github_client, publisher, usage};
 use super::{Outcome, UsageError};
 use crate::benchmark::suites::Suite;
 use crate::benchmark::{Location, registry};
-use crate::bot::config::{Config, ExecutorKind, SecretSource};
-use crate::bot::store::Store;
+use crate::bot::config::{self, Config, ExecutorKind, SecretSource};
+use crate::bot::store::{JobState, Store};
 use crate::engine::{self, Device};
 use crate::github::{self, Client};
-use crate::hub::{DatasetAccess, Hub, HubConfig, HubError};
+use crate::hub::{DatasetAccess, GatedAccess, GgufFiles, Hub, HubConfig, HubError};
 use crate::meter::{Meter, MeterConfig, Method};
 use crate::publish::Credentials;
 use crate::sandbox::{Sandbox, SandboxConfig};
-use serde::Serialize;
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 /// Say what this machine can do, and what is missing.
@@ -29,6 +30,9 @@ pub(crate) struct Arguments {
     /// Suite whose data sets are looked at; the configuration's, or `standard`.
     #[arg(long, value_name = "NAME")]
     suite: Option<String>,
+    /// Device that evaluations are to use: auto, cpu, cuda, metal; the configuration's, or `auto`.
+    #[arg(long, value_name = "NAME")]
+    device: Option<Device>,
     /// Form of the answer.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -41,7 +45,7 @@ enum Format {
 }
 
 /// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Verdict {
     /// It works.
@@ -53,9 +57,9 @@ enum Verdict {
 }
 
 /// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Check {
-    /// What: `device`, `sandbox`, `energy`, `hub`, `data set …`, `github`, ….
+    /// What: `program`, `device`, `sandbox`, `energy`, `hub`, `data set …`, `github`, ….
     name: String,
     /// How it ended.
     verdict: Verdict,
@@ -89,9 +93,14 @@ struct Needs {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let config = arguments.config.as_deref().map(Config::load).transpose().map_err(usage)?;
     let needs = needs(arguments, config.as_ref())?;
-    let mut checks = vec![program(), device(&needs), sandbox(&needs), energy(&needs)];
+    let mut checks = vec![program()];
+    match config.as_ref().and_then(|config| other_program(&config.executor)) {
+        Some(other) if needs.evaluates => checks.extend(ask_other(&other, &needs)),
+        _ => checks.extend([device(&needs), sandbox(&needs), energy(&needs)]),
+    }
     checks.extend(hub(&needs));
     if let Some(config) = &config {
+        checks.extend(models(&needs, config));
         checks.extend(secrets(config));
         checks.extend(github(config)?);
         checks.extend(folders(config));
@@ -109,10 +118,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 fn needs(arguments: &Arguments, config: Option<&Config>) -> anyhow::Result<Needs> {
     let suite = arguments.suite.as_deref().or(config.map(|config| config.policy.suite.as_str())).unwrap_or("standard");
     let suite = Suite::named(suite).map_err(|error| UsageError(error.to_string()))?;
-    let device = config.map_or("auto", |config| config.executor.device.as_str());
+    let configured = config.map_or("auto", |config| config.executor.device.as_str());
+    let configured = configured.parse().map_err(|error| UsageError(format!("executor.device: {error}")))?;
     Ok(Needs {
         suite,
-        device: device.parse().map_err(|error| UsageError(format!("executor.device: {error}")))?,
+        device: arguments.device.unwrap_or(configured),
         evaluates: config.is_none_or(|config| config.executor.kind == ExecutorKind::Local),
         allow_gated: config.is_some_and(|config| config.policy.allow_gated),
     })
@@ -143,6 +153,33 @@ fn as_text(checks: &[Check]) -> String {
 fn program() -> Check {
     let features = if cfg!(feature = "engine") { "with the engine" } else { "without an engine (it validates, publishes and serves)" };
     Check::new("program", Verdict::Ok, format!("slm-bench {} {features}", env!("CARGO_PKG_VERSION")))
+}
+
+/// The program that evaluates, where the configuration names another one than this.
+fn other_program(executor: &config::Executor) -> Option<PathBuf> {
+    let other = executor.program.clone()?;
+    let is_this = std::env::current_exe().and_then(|own| Ok(own.canonicalize()? == other.canonicalize()?)).unwrap_or(false);
+    (!is_this).then_some(other)
+}
+
+/// What the program that evaluates says about device, sandbox and energy: it may be built for a device that this one does not know.
+fn ask_other(program: &Path, needs: &Needs) -> Vec<Check> {
+    #[derive(Deserialize)]
+    struct Answer {
+        checks: Vec<Check>,
+    }
+    let name = "executor.program";
+    let arguments = ["doctor", "--format", "json", "--suite", "smoke", "--device", &needs.device.to_string()];
+    let output = match std::process::Command::new(program).args(arguments).stdin(Stdio::null()).output() {
+        Ok(output) => output,
+        Err(error) => return vec![Check::new(name, Verdict::Missing, format!("{} cannot be started: {error}", program.display()))],
+    };
+    let Ok(answer) = serde_json::from_slice::<Answer>(&output.stdout) else {
+        let detail = format!("{} does not answer `slm-bench doctor`: is it slm-bench, in this version?", program.display());
+        return vec![Check::new(name, Verdict::Missing, detail)];
+    };
+    let of_machine = answer.checks.into_iter().filter(|check| ["program", "device", "sandbox", "energy"].contains(&check.name.as_str()));
+    of_machine.map(|check| if check.name == "program" { Check { name: name.to_owned(), ..check } } else { check }).collect()
 }
 
 fn device(needs: &Needs) -> Check {
@@ -202,7 +239,9 @@ fn hub(needs: &Needs) -> Vec<Check> {
         }
         problems.dedup();
         let found: Vec<String> = read.into_iter().map(|(place, count)| format!("{count} of {} readable {place}", splits.len())).collect();
-        let found = if problems.is_empty() { Ok(found.join(", ")) } else { Err(problems.join("; ")) };
+        let gated = hub.dataset_is_gated(&repo).ok().flatten() == Some(true);
+        let terms = if gated { "; gated: its terms were accepted" } else { "" };
+        let found = if problems.is_empty() { Ok(format!("{}{terms}", found.join(", "))) } else { Err(problems.join("; ")) };
         checks.push(Check::of(format!("data set {repo}"), found, needs.evaluates));
     }
     let found = if reached {
@@ -215,6 +254,33 @@ fn hub(needs: &Needs) -> Vec<Check> {
         checks.push(Check::of("hub token", Err::<String, _>("policy.allow_gated is set, but HF_TOKEN is not".to_owned()), true));
     }
     checks
+}
+
+/// The models that wait for their evaluation: each must still be readable from here, a gated one with the token's account.
+fn models(needs: &Needs, config: &Config) -> Vec<Check> {
+    if !needs.evaluates || !config.storage.database.exists() {
+        return Vec::new();
+    }
+    let waiting = Store::open(&config.storage.database)
+        .and_then(|store| store.jobs_in(&[JobState::Validated, JobState::Queued, JobState::Evaluating]))
+        .unwrap_or_default();
+    let models: BTreeSet<(String, Option<String>)> = waiting.into_iter().filter_map(|job| Some((job.hf_repo?, job.revision))).collect();
+    let Ok(hub) = HubConfig::from_env().and_then(|config| Hub::new(&config)) else { return Vec::new() };
+    let check = |(repo, revision): (String, Option<String>)| {
+        let found = match hub.model_facts(&repo, revision.as_deref(), GgufFiles::None) {
+            Err(error) => Err(error.to_string()),
+            Ok(facts) if facts.disabled => Err(format!("{repo} has been disabled by the hub")),
+            Ok(facts) => match facts.gated {
+                GatedAccess::Open => Ok("readable"),
+                GatedAccess::GatedWithAccess => Ok("readable; gated: its terms were accepted"),
+                GatedAccess::GatedWithoutAccess => {
+                    Err(format!("{repo} is gated: accept its terms on its hub page with the account that HF_TOKEN belongs to"))
+                }
+            },
+        };
+        Check::of(format!("model {repo}"), found, true)
+    };
+    models.into_iter().map(check).collect()
 }
 
 /// The data sets of a suite: by repository, its configurations, each with one split that is read.

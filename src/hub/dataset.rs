@@ -142,6 +142,18 @@ impl Hub {
         }
     }
 
+    /// Whether a data set asks its readers to accept terms before they may download, whoever they are; `None` offline.
+    ///
+    /// # Errors
+    /// As [`Hub::dataset_split`].
+    pub fn dataset_is_gated(&self, repo: &str) -> Result<Option<bool>, HubError> {
+        if self.remote.is_none() {
+            return Ok(None);
+        }
+        let repo = Repo::new(RepoKind::Dataset, repo)?;
+        Ok(Some(super::model::is_gated(&self.dataset_listing(&repo, "main")?.info)))
+    }
+
     /// Finds the files of a split at a revision and makes sure that they lie in the cache.
     fn search(&self, repo: &Repo, revision: &str, config: Option<&str>, split: &str) -> Result<Found, HubError> {
         let cached = self.search_cache(repo, revision, config, split);

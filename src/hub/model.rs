@@ -418,14 +418,18 @@ fn read_gguf(source: &dyn Source, what: &str) -> Result<gguf::Header, HubError> 
     }
 }
 
-/// Whether the repository is gated, and whether a file of it can be had.
-fn gated_access(remote: &Remote, repo: &Repo, listing: &Listing) -> Result<GatedAccess, HubError> {
-    let gated = match listing.info.get("gated") {
+/// Whether terms must be accepted first, by the hub's answer about a repository.
+pub(super) fn is_gated(info: &Value) -> bool {
+    match info.get("gated") {
         Some(Value::Bool(gated)) => *gated,
         Some(Value::String(kind)) => matches!(kind.as_str(), "auto" | "manual"),
         _ => false,
-    };
-    if !gated {
+    }
+}
+
+/// Whether the repository is gated, and whether a file of it can be had.
+fn gated_access(remote: &Remote, repo: &Repo, listing: &Listing) -> Result<GatedAccess, HubError> {
+    if !is_gated(&listing.info) {
         return Ok(GatedAccess::Open);
     }
     // The card and git's own files are public in a gated repository, so another file tells.
