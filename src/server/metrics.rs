@@ -1,6 +1,7 @@
 //! `GET /metrics`: numbers for Prometheus, in its text form (`OpenMetrics`).
 
 use super::{App, internal_error};
+use crate::bot::worker::StepCounts;
 use crate::github::Statistics;
 use axum::extract::State;
 use axum::http::header;
@@ -11,7 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 /// Name of the fact in the store that says when GitHub's state was last compared.
@@ -82,6 +83,8 @@ pub struct Metrics {
     given_up: Gauge,
     open_effects: Gauge,
     failures: Gauge,
+    retrying: Gauge,
+    steps: Family<ResultLabel, Counter>,
     left: Family<StateLabel, Gauge>,
     time_in_state: Family<StateLabel, Gauge<f64, AtomicU64>>,
     reconciled: Gauge,
@@ -103,6 +106,8 @@ impl Metrics {
             given_up: Gauge::default(),
             open_effects: Gauge::default(),
             failures: Gauge::default(),
+            retrying: Gauge::default(),
+            steps: Family::default(),
             left: Family::default(),
             time_in_state: Family::default(),
             // Never, as far as this process knows.
@@ -125,6 +130,10 @@ impl Metrics {
         let about = "Effects outside (comments, commits, dispatches) whose outcome is unknown";
         registry.register("slm_bench_effects_open", about, metrics.open_effects.clone());
         registry.register("slm_bench_jobs_failures", "Times that a job failed since the store was made", metrics.failures.clone());
+        let about = "Unfinished jobs whose present step has failed before and is tried again";
+        registry.register("slm_bench_jobs_retrying", about, metrics.retrying.clone());
+        let about = "Steps of the worker by what came of them (done, again, given_up), since the process began";
+        registry.register("slm_bench_steps", about, metrics.steps.clone());
         registry.register("slm_bench_state_left", "Times that a job left a state, since the store was made", metrics.left.clone());
         let about = "Time that jobs spent in a state which they have left, since the store was made";
         registry.register_with_unit("slm_bench_state_time", about, Unit::Seconds, metrics.time_in_state.clone());
@@ -155,6 +164,13 @@ impl Metrics {
         self.rate_limit_remaining.set(statistics.rate_limit_remaining.map_or(-1, u64::cast_signed));
     }
 
+    fn refresh_steps(&self, steps: &StepCounts) {
+        for (result, count) in [("done", steps.done), ("again", steps.again), ("given_up", steps.given_up)] {
+            // They only grow, as a counter must.
+            self.steps.get_or_create(&ResultLabel { result }).inner().store(count, Ordering::Relaxed);
+        }
+    }
+
     fn refresh(&self, app: &App) -> Result<(), crate::bot::store::StoreError> {
         let counts = app.store.counts()?;
         let now = (app.settings.now)();
@@ -169,6 +185,7 @@ impl Metrics {
         self.given_up.set(counts.deliveries_given_up.cast_signed());
         self.open_effects.set(counts.open_intentions.cast_signed());
         self.failures.set(counts.failures.cast_signed());
+        self.retrying.set(counts.retrying.cast_signed());
         for (state, (times, seconds)) in app.store.time_in_states()? {
             let label = StateLabel { state: state.as_str() };
             self.left.get_or_create(&label).set(times.cast_signed());
@@ -188,6 +205,9 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Response {
         }
         if let Some(statistics) = &app.github {
             app.metrics.refresh_github(&statistics());
+        }
+        if let Some(steps) = &app.steps {
+            app.metrics.refresh_steps(&steps());
         }
         let mut text = String::new();
         let registry = app.registry.lock().unwrap_or_else(PoisonError::into_inner);

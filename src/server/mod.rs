@@ -19,6 +19,7 @@ mod webhook;
 pub use metrics::{Metrics, Received};
 
 use crate::bot::store::Store;
+use crate::bot::worker::StepCounts;
 use crate::github::webhook::Secrets;
 use crate::github::{RepositoryName, Statistics};
 use axum::extract::State;
@@ -66,6 +67,9 @@ pub struct Settings {
 /// A condition for being ready: `Err` says what is missing.
 pub type Probe = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// Tells what came of the worker's steps so far.
+pub type Steps = Box<dyn Fn() -> StepCounts + Send + Sync>;
+
 /// Tells what became of the calls to GitHub so far.
 pub type GitHubStatistics = Box<dyn Fn() -> Statistics + Send + Sync>;
 
@@ -77,6 +81,7 @@ pub struct App {
     registry: Mutex<Registry>,
     probes: Vec<(&'static str, Probe)>,
     github: Option<GitHubStatistics>,
+    steps: Option<Steps>,
     arrived: Arc<Notify>,
     stopping: AtomicBool,
     large_bodies: Semaphore,
@@ -95,6 +100,7 @@ impl App {
             registry: Mutex::new(registry),
             probes: Vec::new(),
             github: None,
+            steps: None,
             arrived: Arc::new(Notify::new()),
             stopping: AtomicBool::new(false),
             large_bodies: Semaphore::new(LARGE_BODIES),
@@ -113,6 +119,13 @@ impl App {
     #[must_use]
     pub fn with_github(mut self, statistics: GitHubStatistics) -> Self {
         self.github = Some(statistics);
+        self
+    }
+
+    /// Shows what came of the worker's steps in the metrics.
+    #[must_use]
+    pub fn with_steps(mut self, steps: Steps) -> Self {
+        self.steps = Some(steps);
         self
     }
 

@@ -39,8 +39,10 @@ pub struct Counts {
     pub deliveries_given_up: u64,
     /// Effects whose outcome is unknown.
     pub open_intentions: u64,
-    /// Steps of jobs that failed or were repeated after a failure, since the store was made.
+    /// Times that a job was given up, since the store was made.
     pub failures: u64,
+    /// Unfinished jobs whose present step has failed and is tried again.
+    pub retrying: u64,
 }
 
 /// How much an author has submitted.
@@ -104,6 +106,8 @@ impl Store {
         counts.deliveries_given_up = count("SELECT count(*) FROM deliveries WHERE done_at IS NOT NULL AND outcome LIKE 'given up: %'")?;
         counts.open_intentions = count("SELECT count(*) FROM effects WHERE result IS NULL")?;
         counts.failures = count("SELECT count(*) FROM transitions WHERE to_state = 'failed'")?;
+        let sql = "SELECT count(*) FROM jobs WHERE error IS NOT NULL AND state NOT IN ('reported', 'rejected', 'failed', 'cancelled')";
+        counts.retrying = count(sql)?;
         Ok(counts)
     }
 
@@ -250,8 +254,9 @@ fn schedule(
 /// When an evaluation under way ends: by its own progress where it has made some, else by what earlier ones took.
 fn running_until(job: &Job, starts_at: Option<DateTime<Utc>>, length: Option<TimeDelta>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let begun = starts_at?;
-    if let Some(length) = length {
-        return Some((begun + length).max(now));
+    // One that takes longer than the others is judged by itself.
+    if let Some(end) = length.map(|length| begun + length).filter(|end| *end > now) {
+        return Some(end);
     }
     let share = job.progress.as_ref().and_then(RunProgress::share).filter(|share| *share > 0.0)?;
     let remaining = (now - begun).as_seconds_f64() * (1.0 - share) / share;

@@ -1,5 +1,6 @@
 //! Deliveries: what happened on GitHub, decided and carried out.
 
+use super::health::StepResult;
 use super::leases::Held;
 use super::{Halt, Worker};
 use crate::bot::commands::{self, Audience, Command};
@@ -41,6 +42,7 @@ impl Worker {
         let held = self.leases.hold(claimed.lease.clone());
         match self.handle(&held, &claimed) {
             Ok(outcome) => {
+                self.parts.health.count(StepResult::Done);
                 tracing::info!(delivery = claimed.delivery.id, event = claimed.delivery.event, outcome, "handled");
                 match self.parts.store.finish_delivery(&held.lease, outcome, self.now()) {
                     Err(error) if error.is_superseded() => {}

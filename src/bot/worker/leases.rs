@@ -82,6 +82,7 @@ impl Worker {
     /// Renews every lease in time, until the worker stops.
     pub(super) fn keep_leases(&self) {
         while !self.parts.signal.is_stopped() {
+            self.parts.health.beat();
             for held in self.leases.snapshot() {
                 match self.parts.store.heartbeat(&held.lease, self.now(), self.leases.length()) {
                     Ok(Heartbeat::Held) => {}

@@ -7,6 +7,7 @@
 
 mod evaluate;
 mod halt;
+mod health;
 mod intake;
 mod leases;
 mod publish;
@@ -16,17 +17,19 @@ mod signal;
 mod validate;
 
 pub use halt::Halt;
+pub use health::{Health, StepCounts};
 pub use signal::Signal;
 
 use super::config::Config;
 use super::executor::Executor;
 use super::status::Waiting;
-use super::store::{Lane, Lease, Store};
+use super::store::{Failed, Lane, Lease, Store};
 use crate::github::{Client, User};
 use crate::hub::Hub;
 use crate::publish::Publisher;
 use crate::submission::Report;
 use chrono::{DateTime, Utc};
+use health::StepResult;
 use leases::Leases;
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -108,6 +111,8 @@ pub struct Parts {
     pub runtime: tokio::runtime::Handle,
     /// Stop, and wake.
     pub signal: Arc<Signal>,
+    /// Signs of life.
+    pub health: Arc<Health>,
     /// The clock.
     pub clock: fn() -> DateTime<Utc>,
 }
@@ -133,6 +138,7 @@ impl Worker {
     /// The system gives no thread.
     pub fn start(self: &Arc<Self>) -> std::io::Result<Running> {
         let mut running = Running { worker: Arc::clone(self), threads: Vec::new() };
+        self.parts.health.beat();
         running.spawn("leases", Self::keep_leases)?;
         running.spawn("reconcile", Self::reconcile_lane)?;
         for _ in 0..2 {
@@ -193,13 +199,26 @@ impl Worker {
     /// Ends the hold on a delivery or job after a step, by how it ended.
     fn settle(&self, lease: &Lease, done: Result<(), Halt>) -> Result<(), super::store::StoreError> {
         match done {
-            Ok(()) | Err(Halt::Stopped | Halt::Superseded) => self.parts.store.release(lease),
+            Ok(()) => {
+                self.parts.health.count(StepResult::Done);
+                self.parts.store.release(lease)
+            }
+            Err(Halt::Stopped | Halt::Superseded) => self.parts.store.release(lease),
             Err(Halt::Failed { failure, not_before }) => {
                 let failure = super::store::Failure { message: self.without_paths(&failure.message), ..failure };
                 tracing::warn!(owner = lease.owner(), kind = failure.kind.as_str(), message = failure.message, "a step failed");
                 match self.parts.store.fail(lease, &failure, not_before, self.now(), super::store::chance()) {
                     Err(error) if error.is_superseded() => Ok(()),
-                    other => other.map(drop),
+                    Ok(Failed::Again(_)) => {
+                        self.parts.health.count(StepResult::Again);
+                        Ok(())
+                    }
+                    Ok(Failed::GivenUp) => {
+                        self.parts.health.count(StepResult::GivenUp);
+                        Ok(())
+                    }
+                    Ok(Failed::Superseded) => Ok(()),
+                    Err(error) => Err(error),
                 }
             }
         }
@@ -265,7 +284,12 @@ impl Worker {
 impl Running {
     fn spawn(&mut self, name: &str, work: fn(&Worker)) -> std::io::Result<()> {
         let worker = Arc::clone(&self.worker);
-        self.threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&worker))?);
+        let alive = worker.parts.health.thread();
+        let work = move || {
+            let _alive = alive;
+            work(&worker);
+        };
+        self.threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(work)?);
         Ok(())
     }
 
