@@ -57,7 +57,15 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     };
     let github = parts.github.clone();
     let app = server::App::new(server_settings(&config)?, Arc::clone(&store), prometheus_client::registry::Registry::default())
-        .with_github(Box::new(move || github.statistics()));
+        .with_github(Box::new(move || github.statistics()))
+        .with_steps({
+            let health = Arc::clone(&parts.health);
+            Box::new(move || health.steps())
+        })
+        .with_probe("worker", {
+            let health = Arc::clone(&parts.health);
+            Box::new(move || health.check())
+        });
     let arrived = app.arrived();
     let listener = runtime
         .block_on(tokio::net::TcpListener::bind(config.server.listen))
@@ -115,6 +123,7 @@ fn start(parts: Parts) -> anyhow::Result<Option<Running>> {
             }
             Some(Err(error)) if error.is_transient() => {
                 tracing::warn!(%error, "GitHub cannot be reached; webhooks are stored meanwhile");
+                parts.health.hindered("it waits for GitHub, which cannot be reached; webhooks are stored meanwhile");
                 parts.signal.wait(pause);
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -151,6 +160,7 @@ fn parts(config: &Config, store: &Arc<Store>, signal: &Arc<Signal>, runtime: &to
         executor,
         runtime: runtime.handle().clone(),
         signal: Arc::clone(signal),
+        health: Arc::default(),
         clock: chrono::Utc::now,
     })
 }
@@ -215,12 +225,11 @@ pub(super) fn publisher(config: &Config) -> anyhow::Result<Publisher> {
 /// Evaluations on this machine, as the configuration bounds them.
 fn local_config(config: &Config) -> anyhow::Result<LocalConfig> {
     let mut environment = LocalConfig::inherited(std::env::vars());
-    // The hub's token only where gated models are wanted at all: a model's files are read by code of ours alone.
-    if config.policy.allow_gated
-        && let Ok(token) = std::env::var("HF_TOKEN")
-    {
-        environment.insert("HF_TOKEN".to_owned(), token);
-    }
+    // The evaluation is what downloads: without the token the standard suite's gated data set is closed to it, and the hub allows few requests.
+    // `policy.allow_gated` decides about models, at validation. Programs that models write run below it in a sandbox that inherits nothing.
+    let token =
+        ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"].into_iter().find_map(|name| std::env::var(name).ok().filter(|text| !text.trim().is_empty()));
+    environment.extend(token.map(|token| ("HF_TOKEN".to_owned(), token)));
     let executor = &config.executor;
     Ok(LocalConfig {
         program: match &executor.program {
