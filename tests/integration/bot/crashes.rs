@@ -148,6 +148,45 @@ fn findings_survive_any_crash() {
     });
 }
 
+/// A corrected submission loses the label of the faulty one, and a withdrawn one those of the valid one, wherever the server is killed on the
+/// way: each of these points is a label that is taken off, or the comment and the label before it.
+#[test]
+fn labels_that_go_survive_any_crash() {
+    let points = [
+        Point::Call("DELETE", "/issues/1/labels/needs-changes", When::Before),
+        Point::Call("DELETE", "/issues/1/labels/needs-changes", When::After),
+        Point::Call("DELETE", "/issues/1/labels/validated", When::Before),
+        Point::Call("DELETE", "/issues/1/labels/validated", When::After),
+        Point::Record("before cancel"),
+        Point::Record("after cancel"),
+    ];
+    let faulty = submission().replace("license: apache-2.0", "licence: apache-2.0");
+    survive_all(&points, |point| {
+        let is_corrected = std::cell::Cell::new(false);
+        // Faulty until that is shown, then corrected until that is shown, then closed.
+        let drive = |bench: &mut Bench| {
+            open_once(bench, &faulty);
+            match state_shown(bench) {
+                Some(JobState::Rejected) if !is_corrected.get() => {
+                    is_corrected.set(true);
+                    let event = bench.github.edit_issue(1, &submission());
+                    bench.try_deliver("issues", &event);
+                }
+                Some(JobState::Validated) if bench.github.is_open(1) => {
+                    assert_eq!(bench.github.labels(1), ["submission", "validated"]);
+                    let event = bench.github.set_open(1, false);
+                    bench.try_deliver("issues", &event);
+                }
+                _ => {}
+            }
+        };
+        let bench = driven(Some(point), "", |_| {}, drive, |bench| state_shown(bench) == Some(JobState::Cancelled));
+        assert_eq!(read_all(&bench).len(), 1);
+        assert_eq!(bench.github.labels(1), ["submission"]);
+        bench.finish();
+    });
+}
+
 /// The folder in which one evaluation of the demonstration model was done: its answers are the same in every test, so they are taken over.
 #[cfg(feature = "engine")]
 fn answers() -> &'static PathBuf {
