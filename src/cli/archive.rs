@@ -3,7 +3,8 @@
 //! The snapshot's name is the day of the latest run and a digest of the content: archiving the same results again changes nothing.
 //! `sha256sum -c SHA256SUMS` checks a snapshot without this program.
 
-use super::{InvalidInput, Outcome, artifact_files, sign::SIGNATURE};
+use super::artifact_files::{self, counted};
+use super::{InvalidInput, Outcome, sign::SIGNATURE};
 use crate::evaluation::write_atomically;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -19,7 +20,7 @@ const DIGESTS: &str = "SHA256SUMS";
 #[derive(Args)]
 pub(super) struct ArchiveArguments {
     /// Folder below which the runs are
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", default_value = "results/raw")]
     results: PathBuf,
     /// Folder in which the snapshot is made
     #[arg(long, value_name = "FOLDER", default_value = "results/archives")]
@@ -67,7 +68,7 @@ pub(super) fn run(arguments: &ArchiveArguments) -> anyhow::Result<Outcome> {
     write_atomically(&unfinished.path().join(DIGESTS), digests.as_bytes())?;
     make_readable(unfinished.path())?;
     fs::rename(unfinished.path(), &target).with_context(|| format!("cannot create {}", target.display()))?;
-    println!("{}: {} runs, {} files", target.display(), runs.len(), files.len());
+    println!("{}: {}, {}", target.display(), counted(runs.len(), "run"), counted(files.len(), "file"));
     Ok(Outcome::Done)
 }
 

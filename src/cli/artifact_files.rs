@@ -1,6 +1,6 @@
 //! Reading what runs left on disk: `run.json`, registry, submission.
 
-use super::InvalidInput;
+use super::{InvalidInput, UsageError};
 pub(crate) use crate::bot::publication::{pillars_of, published_path, submitted};
 use crate::leaderboard::board::paired_runs;
 use crate::leaderboard::{Decision, ItemScores, PillarSpec, Registry, Run, RunSummary};
@@ -8,6 +8,7 @@ use crate::submission::{self, InputKind, Submission};
 use anyhow::Context;
 use sha2::{Digest, Sha256};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Most folders between the results folder and a `run.json`.
@@ -58,9 +59,19 @@ pub(crate) fn find_runs(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The bytes of a file that the command line names; one that is not there is a wrong command line.
+pub(crate) fn read_named(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => {
+            UsageError(format!("cannot read {}: {error}", path.display())).into()
+        }
+        _ => anyhow::Error::from(error).context(format!("cannot read {}", path.display())),
+    })
+}
+
 /// Reads a `run.json`.
 pub(crate) fn read_run(path: &Path) -> anyhow::Result<StoredRun> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = read_named(path)?;
     let run =
         serde_json::from_slice(&bytes).map_err(|error| InvalidInput(format!("{} is not a run of this format: {error}", path.display())))?;
     Ok(StoredRun { path: path.to_owned(), sha256: hex::encode(Sha256::digest(&bytes)), run })
@@ -75,7 +86,7 @@ pub(crate) fn read_runs(folder: &Path) -> anyhow::Result<Vec<StoredRun>> {
 pub(crate) fn read_registry(path: &Path) -> anyhow::Result<Registry> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Registry::parse(&text).map_err(|error| InvalidInput(format!("{}: {error}", path.display())))?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Registry::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Registry::default()),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
@@ -85,14 +96,14 @@ pub(crate) fn read_decisions(path: &Path) -> anyhow::Result<Vec<Decision>> {
     match fs::read(path) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes)
             .map_err(|error| InvalidInput(format!("{} is not a list of decisions: {error}", path.display())))?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 
 /// Reads a submission file as far as its schema goes; its findings are for `validate`.
 pub(crate) fn read_submission(path: &Path) -> anyhow::Result<Submission> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = read_named(path)?;
     submission::read(&bytes, InputKind::File).submission().ok_or_else(|| {
         let path = path.display();
         InvalidInput(format!("{path} is not a valid submission; `slm-bench validate {path}` says what is wrong")).into()
@@ -117,4 +128,9 @@ pub(crate) fn item_scores(registry: &Registry, registry_path: &Path, pillars: &[
         }
     }
     Ok(items)
+}
+
+/// `1 run`, `2 runs`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

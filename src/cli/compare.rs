@@ -1,7 +1,7 @@
 //! `slm-bench compare`: two models on the same questions, from runs of this program or sample logs of lm-evaluation-harness.
 
 use super::artifact_files::{self, StoredRun};
-use super::{InvalidInput, Outcome};
+use super::{InvalidInput, Outcome, UsageError};
 use crate::benchmark::registry::{self, Entry};
 use crate::benchmark::{ScoreRule, TaskSpec};
 use crate::evaluation::{read_samples, write_atomically};
@@ -126,7 +126,7 @@ fn compared_task(leaf: &str, a: &Source, b: &Source) -> ComparedTask {
         _ => ComparedTask {
             name: leaf.to_owned(),
             leaves: vec![leaf.to_owned()],
-            metric: shared_metric(leaf, a, b).unwrap_or_else(|| "acc,none".to_owned()),
+            metric: shared_metric(leaf, a, b).unwrap_or_else(|| registry::spec(leaf).map_or("acc,none", |spec| spec.primary).to_owned()),
             scale: Scale::Percent,
         },
     }
@@ -245,7 +245,7 @@ fn log_files(folder: &Path, depth: usize) -> anyhow::Result<Vec<PathBuf>> {
 /// The documents of a log file by task: one line for each document and filter, or one line for each document with all of its filters.
 fn read_log(path: &Path) -> anyhow::Result<BTreeMap<String, TaskLog>> {
     let wrong = |number: usize, reason: &str| InvalidInput(format!("{}, line {}: {reason}", path.display(), number + 1));
-    let file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file = fs::File::open(path).map_err(|error| UsageError(format!("cannot open {}: {error}", path.display())))?;
     let of_file = task_of_file(path);
     let mut logs: BTreeMap<String, TaskLog> = BTreeMap::new();
     for (number, line) in BufReader::new(file).lines().enumerate() {

@@ -1,6 +1,6 @@
 //! `slm-bench registry`: folds runs into the registry, keeps maintainers' decisions, takes over rows of the original project's registries.
 
-use super::artifact_files::{self, StoredRun};
+use super::artifact_files::{self, StoredRun, counted};
 use super::{InvalidInput, Outcome, UsageError};
 use crate::bot::publication::ranked_suite;
 use crate::evaluation::write_atomically;
@@ -95,10 +95,10 @@ struct UpdateArguments {
     #[arg(long, value_name = "FILE")]
     submission: PathBuf,
     /// Folder below which the runs are
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", default_value = "results/raw")]
     results: PathBuf,
     /// The registry; made where it does not exist
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", default_value = "models/registry.json")]
     registry: PathBuf,
     /// Maintainers' decisions [default: decisions.json beside the registry, where there is one]
     #[arg(long, value_name = "FILE")]
@@ -111,7 +111,7 @@ struct ImportArguments {
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
     /// Our registry; made where it does not exist
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", default_value = "models/registry.json")]
     registry: PathBuf,
 }
 
@@ -163,7 +163,7 @@ fn update(arguments: &UpdateArguments) -> anyhow::Result<Outcome> {
             _ => println!("{}: no aggregate, not ranked", entry.hf_repo),
         }
     }
-    println!("{}: {} models, {ranked} ranked", arguments.registry.display(), registry.models.len());
+    println!("{}: {}, {ranked} ranked", arguments.registry.display(), counted(registry.models.len(), "model"));
     Ok(Outcome::Done)
 }
 
@@ -275,7 +275,9 @@ fn refuse_contradictions(stored: &StoredRun) -> anyhow::Result<()> {
 }
 
 fn take_over(arguments: &ImportArguments) -> anyhow::Result<Outcome> {
-    let text = fs::read_to_string(&arguments.from).with_context(|| format!("cannot read {}", arguments.from.display()))?;
+    let from = arguments.from.display();
+    let text =
+        String::from_utf8(artifact_files::read_named(&arguments.from)?).map_err(|_| InvalidInput(format!("{from} is not UTF-8 text")))?;
     let mut report = import::ImportReport::default();
     change_registry(&arguments.registry, |registry| {
         report = import::import(registry, &text, submission::slug)
@@ -285,7 +287,7 @@ fn take_over(arguments: &ImportArguments) -> anyhow::Result<Outcome> {
     for (row, reason) in &report.skipped {
         println!("left out {row}: {reason}");
     }
-    println!("{} rows came in as unverified, {} were left out", report.imported.len(), report.skipped.len());
+    println!("{} came in as unverified, {} were left out", counted(report.imported.len(), "row"), report.skipped.len());
     Ok(Outcome::Done)
 }
 

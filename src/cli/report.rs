@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Args)]
 pub(super) struct ReportArguments {
     /// Folder below which the runs are
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", default_value = "results/raw")]
     results_dir: PathBuf,
     /// The report; its Markdown, JSON and HTML forms are written side by side under this name
     #[arg(long, value_name = "FILE", default_value = "results/processed/report.md")]

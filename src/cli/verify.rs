@@ -1,6 +1,6 @@
 //! `slm-bench verify`: recomputes everything published from the artifacts, and names every field that differs.
 
-use super::artifact_files::{self, StoredRun};
+use super::artifact_files::{self, StoredRun, counted};
 use super::rescore::{StoredProgram, close, rescore, stored_programs};
 use super::sign::AllowedSigners;
 use super::{InvalidInput, Outcome, UsageError};
@@ -143,10 +143,13 @@ fn print(verification: &Verification, format: Format) -> anyhow::Result<()> {
         println!("{file}: {} {message}", if pointer.is_empty() { "the file" } else { pointer });
     }
     let Verification { runs, sample_files, sample_lines, models, programs, findings } = verification;
-    if let Some(programs) = programs {
-        println!("{programs} programs were run again");
+    match programs {
+        Some(0) => println!("no run has programs to run again"),
+        Some(programs) => println!("{} were run again", counted(*programs, "program")),
+        None => {}
     }
-    let seen = format!("{runs} runs, {sample_files} sample files with {sample_lines} documents, {models} models");
+    let (runs, models, files) = (counted(*runs, "run"), counted(*models, "model"), counted(*sample_files, "sample file"));
+    let seen = format!("{runs}, {files} with {sample_lines} documents, {models}");
     match findings.len() {
         0 => println!("verified: {seen}; everything follows from the artifacts"),
         1 => println!("1 difference in {seen}"),
@@ -547,7 +550,7 @@ fn verify_registry(
     submissions: &Path,
     verification: &mut Verification,
 ) -> anyhow::Result<Option<Registry>> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = text_of(path)?;
     let stored = match Registry::parse(&text) {
         Ok(stored) => stored,
         Err(error) => {
@@ -591,6 +594,10 @@ fn verify_registry(
     Ok(Some(stored))
 }
 
+fn text_of(path: &Path) -> anyhow::Result<String> {
+    Ok(String::from_utf8(artifact_files::read_named(path)?).map_err(|_| InvalidInput(format!("{} is not UTF-8 text", path.display())))?)
+}
+
 fn runs_of<'a>(runs: &'a [StoredRun], repo: &'a str) -> impl Iterator<Item = &'a StoredRun> {
     runs.iter().filter(move |stored| stored.run.model.hf_repo.eq_ignore_ascii_case(repo))
 }
@@ -624,7 +631,7 @@ fn submitted_of(entry: &ModelEntry) -> Submitted {
 }
 
 fn verify_leaderboard(path: &Path, registry: &Registry, registry_path: &Path, verification: &mut Verification) -> anyhow::Result<()> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = text_of(path)?;
     let pillars = artifact_files::pillars_of("standard", None).context("the program has no standard suite")?;
     let items = artifact_files::item_scores(registry, registry_path, &pillars)?;
     let expected = board::derive(registry, &pillars, &items);

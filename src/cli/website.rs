@@ -25,10 +25,10 @@ enum WebsiteCommand {
 #[derive(Args)]
 struct UpdateArguments {
     /// The registry
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", default_value = "models/registry.json")]
     registry: PathBuf,
-    /// The leaderboard JSON, such as website/assets/data/leaderboard.json
-    #[arg(long, value_name = "FILE")]
+    /// The leaderboard JSON
+    #[arg(long, value_name = "FILE", default_value = "website/assets/data/leaderboard.json")]
     output: PathBuf,
     /// File that keeps the results of paired tests for the next time; the leaderboard is the same with and without it [default: one for this
     /// registry in the user's cache folder, `$XDG_CACHE_HOME` or `~/.cache`]

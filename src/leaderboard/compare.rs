@@ -333,6 +333,10 @@ fn say(task: &str, metric: &str, documents: Pairing, unusable: usize, warnings: 
         warnings.push(format!("{task}: none of the {a} documents of A is among the {b} of B, so it is not compared"));
         return;
     }
+    if matched == 0 && unusable == a.min(b) {
+        warnings.push(format!("{task}: {metric} lies outside of 0 to 1 (a perplexity, say), so it is not compared"));
+        return;
+    }
     if unusable > 0 {
         warnings.push(format!("{task}: {unusable} documents have no value of {metric} between 0 and 1 on both sides and are left out"));
     }

@@ -839,7 +839,7 @@ fn an_archive_is_made_once_and_lists_its_digests() {
     fs::write(repository.runs[0].with_file_name("run.json.sig"), "a signature").expect("the folder is there");
     let first = repository.must(&["archive", "--results", "results/raw", "--archive-dir", "results/archives"]);
     let second = repository.must(&["archive", "--results", "results/raw", "--archive-dir", "results/archives"]);
-    assert!(first.contains("1 runs") && second.contains("already there"), "{first}{second}");
+    assert!(first.contains(": 1 run, ") && second.contains("already there"), "{first}{second}");
     let snapshots: Vec<PathBuf> =
         fs::read_dir(repository.path("results/archives")).expect("it is there").map(|e| e.expect("an entry").path()).collect();
     assert_eq!(snapshots.len(), 1, "nothing unfinished is left: {snapshots:?}");
