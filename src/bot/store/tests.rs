@@ -262,6 +262,29 @@ fn effects_are_remembered() {
     assert_eq!(store.open_intentions().unwrap(), []);
 }
 
+/// A text whose results are out is taken in once more only where that is asked for, and then once.
+#[test]
+fn a_reported_text_is_evaluated_again_when_asked() {
+    let (_folder, store) = temporary();
+    let first = queued(&store, 1, at(0));
+    let asked = NewJob { again: true, ..submission(1, "body") };
+    assert!(matches!(store.submit(&asked, at(1)).unwrap(), Submitted::Unchanged(job) if job.id == first.id), "it is under way");
+    let (lease, _) = store.claim("w", Lane::Evaluation, at(1), LEASE).unwrap().unwrap();
+    for (from, to) in [
+        (JobState::Queued, JobState::Evaluating),
+        (JobState::Evaluating, JobState::Evaluated),
+        (JobState::Evaluated, JobState::Published),
+        (JobState::Published, JobState::Reported),
+    ] {
+        store.transition(&lease, from, to, &Change::default(), at(2)).unwrap();
+    }
+    store.release(&lease).unwrap();
+    assert!(matches!(store.submit(&submission(1, "body"), at(3)).unwrap(), Submitted::Unchanged(job) if job.id == first.id));
+    let Submitted::New(second) = store.submit(&asked, at(4)).unwrap() else { panic!("a new job") };
+    assert_ne!(second.id, first.id);
+    assert!(matches!(store.submit(&asked, at(5)).unwrap(), Submitted::Unchanged(job) if job.id == second.id));
+}
+
 /// The queue's order is that of the claims, and its times come from earlier evaluations of the same suite, by the amount of work.
 #[test]
 fn the_queue_tells_times() {
