@@ -9,6 +9,7 @@ use super::pillars::PillarSpec;
 use super::ranking::{self, RunClass};
 use super::registry::{Action, Entry, Imported, Registry, RunSummary, TaskSummary};
 use super::run::{Aggregate, EngineRecord, Figure, FigureSet, Limit, Parameters, Quantization, SuiteRecord, TaskStatus, Warning, figure};
+use super::tested::MOST_RESULTS;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -313,8 +314,8 @@ pub fn paired_runs(registry: &Registry) -> Vec<&RunSummary> {
     runs.into_values().collect()
 }
 
-/// Every two runs that [`derive()`] compares, by id: each ranked run with each one after it, linked runs with the shown and with the least
-/// quantized one. To be given to [`ItemScores::test`].
+/// The runs that [`derive()`] compares, two by two, by id: linked runs with the shown and with the least quantized one, and each ranked run with
+/// each one after it. To be given to [`ItemScores::test`]; at most as many as results are kept, so that memory stays bounded.
 #[must_use]
 pub fn tested_pairs(registry: &Registry) -> Vec<(&str, &str)> {
     let suite = ranking::current_suite(registry.models.iter().flat_map(|entry| &entry.runs));
@@ -322,7 +323,7 @@ pub fn tested_pairs(registry: &Registry) -> Vec<(&str, &str)> {
         registry.models.iter().filter_map(|entry| Some(ranking::ranked_run(entry, suite.as_ref())?.run_id.as_str())).collect();
     let between = ranked.iter().enumerate().flat_map(|(place, first)| ranked[place + 1..].iter().map(move |second| (*first, *second)));
     let linked = registry.models.iter().flat_map(|entry| linked_pairs(entry, suite.as_ref()));
-    between.chain(linked.map(|(run, other)| (run.run_id.as_str(), other.run_id.as_str()))).collect()
+    linked.map(|(run, other)| (run.run_id.as_str(), other.run_id.as_str())).chain(between).take(MOST_RESULTS).collect()
 }
 
 /// The runs of one model that its row compares.

@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 pub const TEST_VERSION: u32 = 1;
 /// First bytes of the format.
 const MAGIC: &[u8] = b"slm-bench paired tests 1\n";
-/// Most results that are written: 4,000 models compared with each other. Pairs beyond are tested each time.
-const MOST_RESULTS: usize = 8_000_000;
+/// Most results that are kept: 4,000 models compared with each other. Pairs beyond are tested each time.
+pub(super) const MOST_RESULTS: usize = 8_000_000;
 const DIGEST: usize = 32;
 
 /// Why kept results cannot be used.
@@ -91,10 +91,7 @@ impl TestedPairs {
             bytes.extend(id.as_bytes());
             bytes.extend(digest);
         }
-        let mut left = MOST_RESULTS;
         for row in &self.rows {
-            let row = if row.len() <= left { row.as_slice() } else { &[] };
-            left -= row.len();
             number(&mut bytes, row.len());
             for (second, points, stderr) in row {
                 bytes.extend(second.to_le_bytes());
