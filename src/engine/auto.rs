@@ -1,5 +1,8 @@
 //! Both engines for one model: log-likelihoods by the native one, text by mistral.rs up to 8,192 tokens and natively beyond, and each checks the other where it can.
 //!
+//! mistral.rs lets a token see one token more than a sliding window, so texts longer than the model's window are the native engine's, and are
+//! checked by it, too.
+//!
 //! The weights of one engine only are in memory: the other is dropped before one is loaded. Callers ask for many answers of one kind at a
 //! time, so this happens rarely.
 
@@ -19,6 +22,8 @@ pub(super) struct BothEngines {
     options: Options,
     tokenizer: ModelTokenizer,
     description: EngineDescription,
+    /// Longest text, in tokens, that mistral.rs computes as the definition says.
+    longest_exact: usize,
     loaded: Loaded,
 }
 
@@ -61,19 +66,27 @@ impl BothEngines {
     /// Loads a model with both engines, one after the other, so that what neither can load is known at once.
     pub(super) fn load(source: &ModelSource<'_>, options: &Options) -> Result<Self, EngineError> {
         let tokenizer = ModelTokenizer::load(source.dir)?;
-        let other = MistralRsModel::load(source, options)?.description();
+        let other = MistralRsModel::load(source, options)?;
+        let longest_exact = other.sliding_window().unwrap_or(usize::MAX);
+        let other = other.description();
         let native = Box::new(NativeModel::load(source, options)?);
         let description = EngineDescription {
             name: format!("native+{}", other.name),
             version: format!("{}+{}", native.description().version, other.version),
             ..native.description()
         };
-        Ok(Self { dir: source.dir.to_owned(), options: *options, tokenizer, description, loaded: Loaded::Native(native) })
+        Ok(Self { dir: source.dir.to_owned(), options: *options, tokenizer, description, longest_exact, loaded: Loaded::Native(native) })
     }
 
     /// Whether the native engine must write it: mistral.rs holds a table of length × length for a prompt on the CPU.
     fn is_long(&self, request: &GenerationRequest) -> Result<bool, EngineError> {
-        Ok(self.tokenizer.prompt_tokens(&request.context)? + request.max_new_tokens > LONGEST_BY_MISTRALRS)
+        let longest = LONGEST_BY_MISTRALRS.min(self.longest_exact);
+        Ok(self.tokenizer.prompt_tokens(&request.context)? + request.max_new_tokens > longest)
+    }
+
+    /// Whether a text is one that mistral.rs computes as the definition says.
+    fn is_exact(&self, text: &str) -> Result<bool, EngineError> {
+        Ok(self.longest_exact >= self.max_length() || self.tokenizer.prompt_tokens(text)? < self.longest_exact)
     }
 
     fn native(&mut self) -> Result<&mut NativeModel, EngineError> {
@@ -157,11 +170,19 @@ impl LanguageModel for BothEngines {
     }
 
     fn loglikelihood_alone(&mut self, request: &LoglikelihoodRequest) -> Result<(Loglikelihood, Usage), EngineError> {
-        self.mistralrs()?.loglikelihood_alone(request)
+        if self.is_exact(&format!("{}{}", request.context, request.continuation))? {
+            self.mistralrs()?.loglikelihood_alone(request)
+        } else {
+            self.native()?.loglikelihood_alone(request)
+        }
     }
 
     fn loglikelihood_rolling_alone(&mut self, text: &str) -> Result<(RollingLoglikelihood, Usage), EngineError> {
-        self.mistralrs()?.loglikelihood_rolling_alone(text)
+        if self.is_exact(text)? {
+            self.mistralrs()?.loglikelihood_rolling_alone(text)
+        } else {
+            self.native()?.loglikelihood_rolling_alone(text)
+        }
     }
 
     fn generate_alone(&mut self, request: &GenerationRequest) -> Result<(Generation, Usage), EngineError> {

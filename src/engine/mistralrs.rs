@@ -12,6 +12,9 @@
 //! - **Generation by ids.** The text that the engine returns has lost its leading white space, so the ids are taken, and the stop rules
 //!   applied, where the engine asks its logits processor; dropping the receiver ends the generation.
 //!
+//! A sliding window is one token too long: mistral.rs hides keys at a distance above the window, the published definition those at the
+//! window or above. Texts within the window are not touched by it.
+//!
 //! A `repetition_penalty` in a model's `generation_config.json` is not applied: greedy decoding is the arg max of the model's own logits.
 //! (The reference harness's `hf` back end applies it, its `vllm` back end does not.) [`LanguageModel::deviations`] records it.
 
@@ -169,6 +172,11 @@ impl MistralRsModel {
             vocabulary,
             staged,
         })
+    }
+
+    /// The model's sliding window, where one is in use.
+    pub(super) fn sliding_window(&self) -> Option<usize> {
+        self.staged.sliding_window
     }
 
     /// Runs a plan and hands each completed request's values on, in the order of the plan.
@@ -358,7 +366,13 @@ impl LanguageModel for MistralRsModel {
     }
 
     fn deviations(&self) -> Vec<String> {
-        answers::deviations(&self.tokenizer)
+        let mut deviations = answers::deviations(&self.tokenizer);
+        deviations.extend(self.staged.sliding_window.filter(|&window| window < self.max_length()).map(|window| {
+            format!(
+                "mistral.rs lets each token of a prompt see one token more than the sliding window of {window}, once the text is longer"
+            )
+        }));
+        deviations
     }
 
     fn weights_note(&self) -> Option<String> {

@@ -51,6 +51,7 @@ impl Staged {
                 known.class
             )));
         }
+        let config = in_terms_of_the_loader(config, known.class);
         let sliding_window = sliding_window(&config);
         let vocabulary = config.get("vocab_size").and_then(Value::as_u64).and_then(|size| usize::try_from(size).ok());
         let weights_note = match weights {
@@ -83,6 +84,37 @@ impl Staged {
     pub(super) fn path(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// What a class reads otherwise than the loader: windows that are not in use or missing, and names of the activation.
+fn in_terms_of_the_loader(mut config: Map<String, Value>, class: &str) -> Map<String, Value> {
+    match class {
+        // The loader of Qwen 2 takes the window for every layer, whatever `use_sliding_window` says.
+        "Qwen2ForCausalLM" | "Qwen3ForCausalLM" | "SmolLM3ForCausalLM"
+            if config.get("use_sliding_window").and_then(Value::as_bool) != Some(true) =>
+        {
+            config.insert("sliding_window".to_owned(), Value::Null);
+        }
+        // The class has a window where the field is missing.
+        "MistralForCausalLM" => {
+            config.entry("sliding_window").or_insert(json!(4096));
+        }
+        // The class reads `hidden_act`, and takes the old value for the approximation; the loader refuses both names together.
+        "GemmaForCausalLM" => {
+            let is_old = config.get("hidden_act").is_none_or(|name| name.as_str() == Some("gelu"));
+            if is_old {
+                config.insert("hidden_act".to_owned(), json!("gelu_pytorch_tanh"));
+            }
+            config.remove("hidden_activation");
+        }
+        // The class reads `hidden_activation`, the loader the other first.
+        "Gemma2ForCausalLM" => {
+            config.entry("hidden_activation").or_insert(json!("gelu_pytorch_tanh"));
+            config.remove("hidden_act");
+        }
+        _ => {}
+    }
+    config
 }
 
 /// The configuration in the form that the loader reads, and the longest sequence that its cache then takes.
@@ -178,6 +210,24 @@ mod tests {
         let longrope = json!({"max_position_embeddings": 4100, "rope_scaling": {"type": "longrope", "short_factor": [1.0]}});
         let (config, limit) = normalised(longrope.clone(), 4100);
         assert_eq!((config, limit), (longrope, 4096));
+    }
+
+    #[test]
+    fn fields_that_the_loader_reads_otherwise_are_put_into_its_terms() {
+        let terms = |config: Value, class: &str| {
+            let Value::Object(config) = config else { panic!("an object") };
+            Value::Object(in_terms_of_the_loader(config, class))
+        };
+        for config in [json!({"sliding_window": 9, "use_sliding_window": false}), json!({"sliding_window": 9})] {
+            assert_eq!(terms(config, "Qwen2ForCausalLM")["sliding_window"], Value::Null);
+        }
+        let used = json!({"sliding_window": 9, "use_sliding_window": true});
+        assert_eq!(terms(used.clone(), "Qwen2ForCausalLM"), used);
+        assert_eq!(terms(json!({}), "MistralForCausalLM"), json!({"sliding_window": 4096}));
+        assert_eq!(terms(json!({"sliding_window": null}), "MistralForCausalLM"), json!({"sliding_window": null}));
+        let both = json!({"hidden_act": "gelu", "hidden_activation": "gelu_pytorch_tanh"});
+        assert_eq!(terms(both.clone(), "GemmaForCausalLM"), json!({"hidden_act": "gelu_pytorch_tanh"}));
+        assert_eq!(terms(both, "Gemma2ForCausalLM"), json!({"hidden_activation": "gelu_pytorch_tanh"}));
     }
 
     #[test]
