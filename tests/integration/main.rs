@@ -9,6 +9,8 @@ mod compare;
 mod docs;
 #[cfg(feature = "engine")]
 mod engine;
+#[cfg(feature = "engine")]
+mod families;
 mod git_server;
 mod github;
 mod github_published;
@@ -20,6 +22,8 @@ mod leaderboard;
 mod operating;
 mod original_defects;
 mod publish;
+#[cfg(feature = "engine")]
+mod random_models;
 #[cfg(feature = "engine")]
 mod run;
 mod sandbox;
