@@ -53,7 +53,7 @@ pub(super) enum NormKind {
 impl Norm {
     /// Normalises one row in place.
     pub(super) fn apply(&self, row: &mut [f32]) {
-        kernels::widest(|| self.apply_here(row));
+        kernels::widest(ApplyNorm { norm: self, row });
     }
 
     #[inline(always)]
@@ -88,6 +88,21 @@ impl Norm {
     /// Normalises all rows in place.
     pub(super) fn apply_all(&self, data: &mut [f32], width: usize) {
         kernels::each_row(data, width, |_, row| self.apply(row));
+    }
+}
+
+struct ApplyNorm<'a> {
+    norm: &'a Norm,
+    row: &'a mut [f32],
+}
+
+impl kernels::Loop for ApplyNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
+    fn run(self) {
+        self.norm.apply_here(self.row);
     }
 }
 

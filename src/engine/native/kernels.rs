@@ -3,20 +3,30 @@
 
 use rayon::prelude::*;
 
-/// Runs a loop with the widest vectors that this processor has: what is inlined into it is compiled for them.
+/// A loop that is compiled for several instruction sets: `run` must be `#[inline(always)]`. (A closure would be compiled once, for the
+/// plain one, and called.)
+pub(super) trait Loop {
+    /// What the loop gives.
+    type Output;
+
+    /// The loop.
+    fn run(self) -> Self::Output;
+}
+
+/// Runs a loop with the widest vectors that this processor has.
 #[inline(always)]
-pub(super) fn widest<R>(work: impl FnOnce() -> R) -> R {
+pub(super) fn widest<L: Loop>(work: L) -> L::Output {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f,fma")]
-        fn wide<R>(work: impl FnOnce() -> R) -> R {
-            work()
+        fn wide<L: Loop>(work: L) -> L::Output {
+            work.run()
         }
         #[target_feature(enable = "avx2,fma")]
-        fn middle<R>(work: impl FnOnce() -> R) -> R {
-            work()
+        fn middle<L: Loop>(work: L) -> L::Output {
+            work.run()
         }
-        if is_x86_feature_detected!("avx512f") {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
             #[expect(unsafe_code, reason = "the instruction set is known at run time only")]
             // SAFETY: the processor has these instructions.
             return unsafe { wide(work) };
@@ -27,7 +37,7 @@ pub(super) fn widest<R>(work: impl FnOnce() -> R) -> R {
             return unsafe { middle(work) };
         }
     }
-    work()
+    work.run()
 }
 
 /// Elements below which a loop is not worth a second thread.
@@ -65,9 +75,11 @@ pub(super) fn add_scaled(target: &mut [f32], source: &[f32], factor: f32) {
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     const LOWEST: f32 = -87.33;
+    /// 1.5 · 2²³: a number of small size added to it is rounded to a whole one, which then stands in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     let clamped = x.clamp(LOWEST, 88.72);
-    let n = (clamped * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
     let r = n * -0.693_359_4 + clamped;
     let r = n * 2.121_944_4e-4 + r;
     let mut p = 1.987_569_1e-4_f32;
@@ -77,8 +89,7 @@ pub(super) fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_5e-1;
     p = p * r + 5.000_000_3e-1;
     let value = p * r * r + r + 1.0;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small whole number, made positive by the bias")]
-    let scale = f32::from_bits(((n as i32 + 127) as u32) << 23);
+    let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
     // A NaN stays one: every comparison with it is false.
     if x < LOWEST { 0.0 } else { value * scale }
 }
@@ -153,7 +164,7 @@ impl Activation {
 
     /// Applies the function to a row.
     pub(super) fn apply(self, row: &mut [f32]) {
-        widest(|| self.apply_here(row));
+        widest(Apply { activation: self, row });
     }
 
     #[inline(always)]
@@ -172,7 +183,7 @@ impl Activation {
 
     /// Multiplies a row by the function of another.
     pub(super) fn multiply(self, gate: &[f32], row: &mut [f32]) {
-        widest(|| self.multiply_here(gate, row));
+        widest(Multiply { activation: self, gate, row });
     }
 
     #[inline(always)]
@@ -187,6 +198,35 @@ impl Activation {
             Self::Tanh => each_product(gate, row, tanh),
             Self::Sigmoid => each_product(gate, row, sigmoid),
         }
+    }
+}
+
+struct Apply<'a> {
+    activation: Activation,
+    row: &'a mut [f32],
+}
+
+impl Loop for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.activation.apply_here(self.row);
+    }
+}
+
+struct Multiply<'a> {
+    activation: Activation,
+    gate: &'a [f32],
+    row: &'a mut [f32],
+}
+
+impl Loop for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.activation.multiply_here(self.gate, self.row);
     }
 }
 
@@ -241,43 +281,78 @@ fn squared_relu(x: f32) -> f32 {
 }
 
 /// Replaces scores (position × lane) by exponentials, and gives 1 by their sums: each lane sees the positions from its `first` to before its
-/// `last`; the others become 0. Lanes that see nothing get 0.
+/// `last`; the others become 0. Lanes that see nothing get 0. `COUNT` must be a multiple of [`LANES`].
 pub(super) fn softmax_lanes<const COUNT: usize>(
     scores: &mut [f32],
     first: [u32; COUNT],
     last: [u32; COUNT],
     cap: Option<f32>,
 ) -> [f32; COUNT] {
-    widest(|| softmax_lanes_here(scores, first, last, cap))
-}
-
-#[inline(always)]
-fn softmax_lanes_here<const COUNT: usize>(scores: &mut [f32], first: [u32; COUNT], last: [u32; COUNT], bound: Option<f32>) -> [f32; COUNT] {
-    let scores = scores.as_chunks_mut::<COUNT>().0;
-    let mut highest = [f32::NEG_INFINITY; COUNT];
-    for (position, scores) in (0u32..).zip(scores.iter_mut()) {
-        if let Some(bound) = bound {
-            for score in scores.iter_mut() {
-                *score = bound * tanh(*score / bound);
-            }
-        }
-        for lane in 0..COUNT {
-            let is_seen = first[lane] <= position && position < last[lane];
-            let score = if is_seen { scores[lane] } else { f32::NEG_INFINITY };
-            scores[lane] = score;
-            highest[lane] = if score > highest[lane] { score } else { highest[lane] };
-        }
-    }
+    const { assert!(COUNT.is_multiple_of(LANES)) };
     let mut sums = [0f32; COUNT];
-    for scores in scores.iter_mut() {
-        for lane in 0..COUNT {
-            // −∞ less −∞, in a lane that sees nothing, would be no number.
-            let value = if scores[lane] == f32::NEG_INFINITY { 0.0 } else { exp(scores[lane] - highest[lane]) };
-            scores[lane] = value;
-            sums[lane] += value;
-        }
+    for (block, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let place = block * LANES;
+        let (mut begins, mut ends) = ([0; LANES], [0; LANES]);
+        begins.copy_from_slice(&first[place..place + LANES]);
+        ends.copy_from_slice(&last[place..place + LANES]);
+        *sums = widest(Softmax::<COUNT> { scores: &mut *scores, place, first: begins, last: ends, cap });
     }
     sums.map(|sum| if sum == 0.0 { 0.0 } else { 1.0 / sum })
+}
+
+/// [`softmax_lanes`] for the lanes from `place` on: as many as a vector holds.
+struct Softmax<'a, const COUNT: usize> {
+    scores: &'a mut [f32],
+    place: usize,
+    first: [u32; LANES],
+    last: [u32; LANES],
+    cap: Option<f32>,
+}
+
+impl<const COUNT: usize> Loop for Softmax<'_, COUNT> {
+    type Output = [f32; LANES];
+
+    #[inline(always)]
+    fn run(self) -> [f32; LANES] {
+        let Self { scores, place, first, last, cap } = self;
+        let lanes = |scores: &[f32; COUNT]| -> [f32; LANES] {
+            let mut lanes = [0f32; LANES];
+            lanes.copy_from_slice(&scores[place..place + LANES]);
+            lanes
+        };
+        let scores = scores.as_chunks_mut::<COUNT>().0;
+        if let Some(cap) = cap {
+            for scores in scores.iter_mut() {
+                for score in &mut scores[place..place + LANES] {
+                    *score = cap * tanh(*score / cap);
+                }
+            }
+        }
+        let seen_by: [u32; LANES] = std::array::from_fn(|lane| last[lane].saturating_sub(first[lane]));
+        let mut highest = [f32::NEG_INFINITY; LANES];
+        for (position, scores) in (0u32..).zip(scores.iter_mut()) {
+            let mut seen = lanes(scores);
+            for lane in 0..LANES {
+                // One unsigned comparison, without a branch: what lies before the first is far beyond the last.
+                let is_seen = position.wrapping_sub(first[lane]) < seen_by[lane];
+                seen[lane] = if is_seen { seen[lane] } else { f32::NEG_INFINITY };
+                highest[lane] = if seen[lane] > highest[lane] { seen[lane] } else { highest[lane] };
+            }
+            scores[place..place + LANES].copy_from_slice(&seen);
+        }
+        // In a lane that sees nothing, −∞ less −∞ would be no number.
+        let highest = highest.map(|highest| if highest == f32::NEG_INFINITY { 0.0 } else { highest });
+        let mut sums = [0f32; LANES];
+        for scores in scores.iter_mut() {
+            let mut values = lanes(scores);
+            for lane in 0..LANES {
+                values[lane] = exp(values[lane] - highest[lane]);
+                sums[lane] += values[lane];
+            }
+            scores[place..place + LANES].copy_from_slice(&values);
+        }
+        sums
+    }
 }
 
 /// Independent partial results of a reduction: the compiler may compute them side by side.
@@ -298,7 +373,20 @@ fn maximum(row: &[f32]) -> f32 {
 
 /// The most probable token (ties: the lowest id) and the logarithm of the sum of exponentials, NaN where a logit is NaN or +∞.
 pub(super) fn normaliser(logits: &[f32]) -> (usize, f64) {
-    widest(|| normaliser_here(logits))
+    widest(Normaliser { logits })
+}
+
+struct Normaliser<'a> {
+    logits: &'a [f32],
+}
+
+impl Loop for Normaliser<'_> {
+    type Output = (usize, f64);
+
+    #[inline(always)]
+    fn run(self) -> (usize, f64) {
+        normaliser_here(self.logits)
+    }
 }
 
 #[inline(always)]
@@ -386,17 +474,19 @@ mod tests {
     /// Each lane's exponentials, times what is given for it, are the softmax of what it sees.
     #[test]
     fn lanes_see_only_their_ranges() {
-        let mut scores: Vec<f32> = (0..40 * 4).map(|index| ((index * 31) % 17) as f32 / 7.0).collect();
-        scores[5] = f32::NAN;
+        const COUNT: usize = 32;
+        let mut scores: Vec<f32> = (0..40 * COUNT).map(|index| ((index * 31) % 17) as f32 / 7.0).collect();
+        scores[COUNT + 1] = f32::NAN;
         let before = scores.clone();
-        let (first, last) = ([0, 3, 38, 0], [40, 37, 40, 0]);
+        let first: [u32; COUNT] = std::array::from_fn(|lane| [0, 3, 38, 0][lane % 4]);
+        let last: [u32; COUNT] = std::array::from_fn(|lane| [40, 37, 40, 0][lane % 4]);
         let inverse = softmax_lanes(&mut scores, first, last, None);
-        for lane in [0, 2, 3] {
+        for lane in (0..COUNT).filter(|lane| *lane != 1) {
             let (first, last) = (first[lane] as usize, last[lane] as usize);
-            let total: f32 = (first..last).map(|position| before[position * 4 + lane].exp()).sum();
+            let total: f32 = (first..last).map(|position| before[position * COUNT + lane].exp()).sum();
             for position in 0..40 {
-                let value = scores[position * 4 + lane] * inverse[lane];
-                let expected = if (first..last).contains(&position) { before[position * 4 + lane].exp() / total } else { 0.0 };
+                let value = scores[position * COUNT + lane] * inverse[lane];
+                let expected = if (first..last).contains(&position) { before[position * COUNT + lane].exp() / total } else { 0.0 };
                 assert!((value - expected).abs() < 1e-6, "lane {lane}, position {position}: {value} {expected}");
             }
         }

@@ -94,16 +94,28 @@ impl Rope {
     pub(super) fn rotate(&self, row: &mut [f32], head_width: usize, position: usize) {
         let pairs = self.frequencies.len();
         let (cosines, sines) = self.table[position * 2 * pairs..(position + 1) * 2 * pairs].split_at(pairs);
-        super::kernels::widest(|| Self::turn(row, head_width, cosines, sines));
+        super::kernels::widest(Turn { row, head_width, cosines, sines });
     }
+}
+
+/// Rotates all heads of a row by the same angles.
+struct Turn<'a> {
+    row: &'a mut [f32],
+    head_width: usize,
+    cosines: &'a [f32],
+    sines: &'a [f32],
+}
+
+impl super::kernels::Loop for Turn<'_> {
+    type Output = ();
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "compiled for the instruction set of its caller")]
-    fn turn(row: &mut [f32], head_width: usize, cosines: &[f32], sines: &[f32]) {
-        let pairs = cosines.len();
-        for head in row.chunks_exact_mut(head_width) {
+    fn run(self) {
+        let pairs = self.cosines.len();
+        for head in self.row.chunks_exact_mut(self.head_width) {
             let (first, rest) = head.split_at_mut(pairs);
-            for (((x, y), cosine), sine) in first.iter_mut().zip(rest).zip(cosines).zip(sines) {
+            for (((x, y), cosine), sine) in first.iter_mut().zip(rest).zip(self.cosines).zip(self.sines) {
                 (*x, *y) = (*x * cosine - *y * sine, *y * cosine + *x * sine);
             }
         }
