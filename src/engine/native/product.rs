@@ -21,6 +21,9 @@ const DEPTH: usize = 512;
 /// Rows that one task computes: a multiple of every kernel's rows.
 const ROWS: usize = 96;
 
+/// Rows for which a tile of all rows would compute more than the memory brings.
+const FEW: usize = 4;
+
 /// Most rows of a tile.
 pub(super) const MOST: usize = 12;
 
@@ -106,9 +109,9 @@ impl Packed {
 
     /// A block of rows and a range of panels, on one thread; `out` has `stride` columns, the first of which is the first panel's.
     fn block(&self, input: &[f32], range: std::ops::Range<usize>, bias: Option<&[f32]>, out: &mut [f32], stride: usize) {
-        let kernel = kernel();
         let inputs = self.inputs;
         let rows = input.len() / inputs;
+        let kernel = if rows <= FEW { *FEW_KERNEL } else { kernel() };
         SCRATCH.with_borrow_mut(|Scratch { packed, tiles }| {
             pack_rows(input, inputs, kernel.rows, packed);
             let parts = rows.div_ceil(kernel.rows);
@@ -188,6 +191,25 @@ static KERNEL: LazyLock<Kernel> = LazyLock::new(|| {
     wider().into_iter().next_back().unwrap_or(plain)
 });
 
+/// The same for few rows, as when a text is written: a tile of [`FEW`] of them.
+static FEW_KERNEL: LazyLock<Kernel> = LazyLock::new(|| few().into_iter().next_back().unwrap_or(*KERNEL));
+
+/// Loops of few rows for instruction sets that this processor has beyond the plain one, the widest last.
+fn few() -> Vec<Kernel> {
+    #[allow(unused_mut, reason = "there are processors without any")]
+    let mut kernels = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            kernels.push(Kernel { rows: FEW, tile: x86::middle_few });
+        }
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("fma") {
+            kernels.push(Kernel { rows: FEW, tile: x86::wide_few });
+        }
+    }
+    kernels
+}
+
 /// Loops for instruction sets that this processor has beyond the plain one, the widest last.
 fn wider() -> Vec<Kernel> {
     #[allow(unused_mut, reason = "there are processors without any")]
@@ -238,11 +260,21 @@ fn add<const HEIGHT: usize, const WIDTH: usize>(
 #[cfg(target_arch = "x86_64")]
 #[expect(clippy::redundant_closure_for_method_calls, reason = "a closure is compiled for the instruction set of its function")]
 mod x86 {
-    use super::{Tile, add};
+    use super::{FEW, Tile, add};
 
     #[target_feature(enable = "avx512f,fma")]
     fn add_wide(rows: &[f32], stride: usize, weights: &[f32], tile: &mut Tile) {
         add::<12, 32>(rows, stride, weights, tile, |x, y, sum| x.mul_add(y, sum));
+    }
+
+    #[target_feature(enable = "avx512f,fma")]
+    fn add_wide_few(rows: &[f32], stride: usize, weights: &[f32], tile: &mut Tile) {
+        add::<FEW, 32>(rows, stride, weights, tile, |x, y, sum| x.mul_add(y, sum));
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    fn add_middle_few(rows: &[f32], stride: usize, weights: &[f32], tile: &mut Tile) {
+        add::<FEW, 16>(rows, stride, weights, tile, |x, y, sum| x.mul_add(y, sum));
     }
 
     #[target_feature(enable = "avx2,fma")]
@@ -256,6 +288,24 @@ mod x86 {
         // SAFETY: chosen only where the processor has these instructions.
         unsafe {
             add_wide(rows, stride, weights, tile);
+        }
+    }
+
+    /// 512-bit vectors, few rows.
+    pub(super) fn wide_few(rows: &[f32], stride: usize, weights: &[f32], tile: &mut Tile) {
+        #[expect(unsafe_code, reason = "the instruction set is known at run time only")]
+        // SAFETY: chosen only where the processor has these instructions.
+        unsafe {
+            add_wide_few(rows, stride, weights, tile);
+        }
+    }
+
+    /// 256-bit vectors, few rows.
+    pub(super) fn middle_few(rows: &[f32], stride: usize, weights: &[f32], tile: &mut Tile) {
+        #[expect(unsafe_code, reason = "the instruction set is known at run time only")]
+        // SAFETY: chosen only where the processor has these instructions.
+        unsafe {
+            add_middle_few(rows, stride, weights, tile);
         }
     }
 
@@ -305,7 +355,7 @@ mod tests {
         let plain =
             Kernel { rows: 4, tile: |rows, stride, weights, tile| add::<4, 8>(rows, stride, weights, tile, |x, y, sum| x * y + sum) };
         let (rows, weights) = (values(50 * 20, 3), values(50 * PANEL, 5));
-        for kernel in wider().into_iter().chain([plain]) {
+        for kernel in wider().into_iter().chain(few()).chain([plain]) {
             let mut tile: Tile = [[1.0; PANEL]; MOST];
             (kernel.tile)(&rows, 20, &weights, &mut tile);
             for (row, tile) in tile.iter().enumerate() {
@@ -333,5 +383,32 @@ mod tests {
             packed.apply(&x[first * inputs..], count, None, &mut some);
             assert_eq!(some, all[first * outputs..(first + count) * outputs]);
         }
+    }
+
+    /// What one thread computes in GFLOP/s on the linear maps of the 135M shape, for docs/performance.md: it asserts nothing.
+    #[test]
+    #[ignore = "measures"]
+    fn rate() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
+        pool.install(|| {
+            for rows in [1, 4, 16, 48, 512, 2048] {
+                let mut rates = Vec::new();
+                for (inputs, outputs) in [(576, 576), (576, 192), (576, 1536), (1536, 576)] {
+                    let packed = Packed::new(&Matrix::owned(values(inputs * outputs, 5), outputs, inputs), false);
+                    let (x, mut y) = (values(rows * inputs, 3), vec![0f32; rows * outputs]);
+                    let work = 2 * rows * inputs * outputs;
+                    let times = (2_000_000_000 / work).max(1);
+                    // The best of several turns: others use the machine, too.
+                    let seconds = (0..8).map(|_| {
+                        let begun = std::time::Instant::now();
+                        (0..times).for_each(|_| packed.apply(&x, rows, None, &mut y));
+                        begun.elapsed().as_secs_f64()
+                    });
+                    let rate = (times * work) as f64 / seconds.fold(f64::INFINITY, f64::min) / 1e9;
+                    rates.push(format!("{inputs} x {outputs}: {rate:.0}"));
+                }
+                println!("{rows} rows, GFLOP/s: {}", rates.join(", "));
+            }
+        });
     }
 }
