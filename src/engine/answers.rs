@@ -18,7 +18,7 @@ pub(super) type Done<'a> = dyn FnMut(usize, &[Value]) -> Result<(), EngineError>
 /// Scores token sequences: the sequences, which of them need no answer, what it costs, and who takes the values.
 pub(super) type Run<'a> = dyn FnMut(&[ScoredTokens], &[bool], &mut Usage, &mut Done<'_>) -> Result<(), EngineError> + 'a;
 
-/// Scores token sequences by one forward pass each.
+/// Scores token sequences by forward passes that share nothing, one for each run of sequences with the same input.
 pub(super) type Alone<'a> = dyn FnMut(&[ScoredTokens], &mut Usage) -> Result<Vec<Vec<Value>>, EngineError> + 'a;
 
 fn length(tokens: usize) -> u64 {
@@ -121,6 +121,33 @@ pub(super) fn loglikelihood_alone(
         .and_then(|values| sum_up(values, truncated))
         .ok_or_else(|| not_a_number(&format!("continuation {}", excerpt(&request.continuation))))?;
     Ok((answer, usage))
+}
+
+/// [`super::LanguageModel::loglikelihoods_again`] on top of an engine's own forward pass.
+pub(super) fn loglikelihoods_again(
+    tokenizer: &ModelTokenizer,
+    requests: &[LoglikelihoodRequest],
+    sink: &mut Sink<'_, Loglikelihood>,
+    alone: &mut Alone<'_>,
+) -> Result<Usage, EngineError> {
+    let begun = Instant::now();
+    let encoded: Result<Vec<(ScoredTokens, bool)>, EngineError> =
+        requests.iter().enumerate().map(|(index, request)| tokenizer.scored(request).map_err(|error| of_request(index, error))).collect();
+    let (scored, truncated): (Vec<ScoredTokens>, Vec<bool>) = encoded?.into_iter().unzip();
+    let mut usage = Usage::default();
+    let mut index = 0;
+    for same in scored.chunk_by(|left, right| left.input == right.input) {
+        for (tokens, values) in same.iter().zip(alone(same, &mut usage)?) {
+            let answer = sum_up(&values, truncated[index])
+                .ok_or_else(|| not_a_number(&format!("request {index} (continuation {})", excerpt(&requests[index].continuation))))?;
+            usage.tokens_nominal += length(tokens.input.len());
+            usage.truncated += u64::from(truncated[index]);
+            sink(index, answer).map_err(EngineError::Stopped)?;
+            index += 1;
+        }
+    }
+    usage.seconds = begun.elapsed().as_secs_f64();
+    Ok(usage)
 }
 
 /// [`super::LanguageModel::loglikelihood_rolling_alone`] on top of an engine's own forward pass.

@@ -335,22 +335,25 @@ impl MistralRsModel {
         Ok(())
     }
 
-    /// Scores inputs by whole forward passes, one each.
+    /// Scores inputs by whole forward passes, one for each run of equal inputs.
     fn alone(&mut self, requests: &[ScoredTokens], usage: &mut Usage) -> Result<Vec<Vec<Value>>, EngineError> {
         let mut all = Vec::with_capacity(requests.len());
-        for request in requests {
-            let (logits, tag) = self.plain.raw_logits(request.input.clone())?;
+        for same in requests.chunk_by(|left, right| left.input == right.input) {
+            let input = &same[0].input;
+            let (logits, tag) = self.plain.raw_logits(input.clone())?;
             self.plain.settle(&tag)?;
-            usage.tokens_computed += u64::try_from(request.input.len()).unwrap_or(u64::MAX) + 1;
-            let readings: Vec<Reading> = request
-                .targets
-                .iter()
-                .enumerate()
-                .map(|(slot, &target)| Reading { row: request.first_row() + slot, target, slot })
-                .collect();
-            let mut values = vec![Value::default(); readings.len()];
-            read_off(&logits, 0, &readings, &mut values)?;
-            all.push(values);
+            usage.tokens_computed += u64::try_from(input.len()).unwrap_or(u64::MAX) + 1;
+            for request in same {
+                let readings: Vec<Reading> = request
+                    .targets
+                    .iter()
+                    .enumerate()
+                    .map(|(slot, &target)| Reading { row: request.first_row() + slot, target, slot })
+                    .collect();
+                let mut values = vec![Value::default(); readings.len()];
+                read_off(&logits, 0, &readings, &mut values)?;
+                all.push(values);
+            }
         }
         Ok(all)
     }
@@ -423,6 +426,15 @@ impl LanguageModel for MistralRsModel {
     fn loglikelihood_alone(&mut self, request: &LoglikelihoodRequest) -> Result<(Loglikelihood, Usage), EngineError> {
         let tokenizer = Arc::clone(&self.tokenizer);
         answers::loglikelihood_alone(&tokenizer, request, &mut |scored, usage| self.alone(scored, usage))
+    }
+
+    fn loglikelihoods_again(
+        &mut self,
+        requests: &[LoglikelihoodRequest],
+        sink: &mut Sink<'_, Loglikelihood>,
+    ) -> Result<Usage, EngineError> {
+        let tokenizer = Arc::clone(&self.tokenizer);
+        answers::loglikelihoods_again(&tokenizer, requests, sink, &mut |scored, usage| self.alone(scored, usage))
     }
 
     fn loglikelihood_rolling_alone(&mut self, text: &str) -> Result<(RollingLoglikelihood, Usage), EngineError> {

@@ -381,6 +381,30 @@ pub trait LanguageModel {
     /// See [`EngineError`].
     fn loglikelihood_alone(&mut self, request: &LoglikelihoodRequest) -> Result<(Loglikelihood, Usage), EngineError>;
 
+    /// Scores requests a second time: the self-check of a task. By plain passes, as [`LanguageModel::loglikelihood_alone`], one for each run
+    /// of requests with the same tokens before their targets; or by another engine, in its own way.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn loglikelihoods_again(
+        &mut self,
+        requests: &[LoglikelihoodRequest],
+        sink: &mut Sink<'_, Loglikelihood>,
+    ) -> Result<Usage, EngineError> {
+        let mut usage = Usage::default();
+        for (index, request) in requests.iter().enumerate() {
+            let (answer, cost) = self.loglikelihood_alone(request)?;
+            usage.add(&cost);
+            sink(index, answer).map_err(EngineError::Stopped)?;
+        }
+        Ok(usage)
+    }
+
+    /// Whether [`LanguageModel::loglikelihoods_again`] is another engine's work, which may take far longer than the first one's.
+    fn is_checked_by_another(&self) -> bool {
+        false
+    }
+
     /// As [`LanguageModel::loglikelihood_alone`] for a rolling request.
     ///
     /// # Errors

@@ -18,10 +18,12 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Share of a task's requests that is computed a second time, alone.
-const SELF_CHECK_SHARE: f64 = 0.01;
-/// Fewest requests that are computed a second time (all of them where there are fewer).
+/// Share of a task's requests that is computed a second time.
+pub(crate) const SELF_CHECK_SHARE: f64 = 0.01;
+/// Fewest log-likelihoods that are computed a second time (all of them where there are fewer).
 pub(crate) const SELF_CHECK_LEAST: usize = 8;
+/// Fewest texts: each is the outcome of many decisions.
+const SELF_CHECK_LEAST_TEXTS: usize = 2;
 
 /// A leaf task after its documents were asked.
 pub(crate) struct AnsweredLeaf {
@@ -33,8 +35,8 @@ pub(crate) struct AnsweredLeaf {
     pub(crate) dataset: DatasetRecord,
     /// What it cost.
     pub(crate) usage: Usage,
-    /// What is computed a second time.
-    pub(crate) checks: Vec<Check>,
+    /// What is computed a second time, by document.
+    pub(crate) checks: Vec<Vec<Check>>,
     /// Where the run departs from the task's definition.
     pub(crate) deviations: Vec<String>,
     /// How generated answers came about, by document; empty for other tasks.
@@ -144,8 +146,19 @@ pub(crate) struct LeafContext<'a> {
     pub(crate) run_id: &'a str,
     /// Progress and interruption.
     pub(crate) control: &'a Control<'a>,
-    /// Fewest requests of this leaf that are checked.
-    pub(crate) self_check_least: usize,
+    /// How much of this leaf may be computed a second time.
+    pub(crate) again: Again,
+}
+
+/// How much of a leaf may be computed a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// Documents that hold [`SELF_CHECK_SHARE`] of the requests, and at least so many of them.
+    Share(usize),
+    /// All documents, of which the group takes as many as it needs.
+    All,
+    /// None: other leaves of the group stand for it.
+    Nothing,
 }
 
 /// Asks all of a leaf's documents.
@@ -269,7 +282,7 @@ impl<'a> Asker<'a> {
         self.built.instances.iter().flat_map(|instance| &instance.requests)
     }
 
-    fn ask(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, Vec<Check>), RunError> {
+    fn ask(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, Vec<Vec<Check>>), RunError> {
         match self.requests().next() {
             Some(Request::Loglikelihood(_)) => self.ask_loglikelihoods(model),
             Some(Request::Rolling(_)) => self.ask_rolling(model),
@@ -278,25 +291,23 @@ impl<'a> Asker<'a> {
         }
     }
 
-    fn ask_loglikelihoods(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, Vec<Check>), RunError> {
+    fn ask_loglikelihoods(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, Vec<Vec<Check>>), RunError> {
         let requests: Vec<LoglikelihoodRequest> = self
             .requests()
             .filter_map(|request| if let Request::Loglikelihood(request) = request { Some(request.clone()) } else { None })
             .collect();
         let (answers, usage) = self.ask_all(&requests, |requests, answered, sink| model.loglikelihood(requests, answered, sink))?;
-        let checks = self.chosen(requests.len()).into_iter();
-        Ok((usage, checks.map(|index| Check::Loglikelihood(requests[index].clone(), answers[index])).collect()))
+        Ok((usage, self.checks(|index| Check::Loglikelihood(requests[index].clone(), answers[index]))))
     }
 
-    fn ask_rolling(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, Vec<Check>), RunError> {
+    fn ask_rolling(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, Vec<Vec<Check>>), RunError> {
         let texts: Vec<String> =
             self.requests().filter_map(|request| if let Request::Rolling(text) = request { Some(text.clone()) } else { None }).collect();
         let (answers, usage) = self.ask_all(&texts, |texts, answered, sink| model.loglikelihood_rolling(texts, answered, sink))?;
-        let checks = self.chosen(texts.len()).into_iter();
-        Ok((usage, checks.map(|index| Check::Rolling(texts[index].clone(), answers[index])).collect()))
+        Ok((usage, self.checks(|index| Check::Rolling(texts[index].clone(), answers[index]))))
     }
 
-    fn ask_generations(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, Vec<Check>), RunError> {
+    fn ask_generations(&mut self, model: &mut dyn LanguageModel) -> Result<(Usage, Vec<Vec<Check>>), RunError> {
         let requests: Vec<GenerationRequest> = self
             .requests()
             .filter_map(|request| if let Request::Generation(request) = request { Some(request.clone()) } else { None })
@@ -304,8 +315,7 @@ impl<'a> Asker<'a> {
         let (answers, usage) = self.ask_all(&requests, |requests, answered, sink| model.generate_until(requests, answered, sink))?;
         self.generations = answers.iter().map(GenerationFacts::from).collect();
         let usage = Usage { seconds: usage.seconds, tokens_recomputed: usage.tokens_recomputed, ..cost_of(&answers) };
-        let checks = self.chosen(requests.len()).into_iter();
-        Ok((usage, checks.map(|index| Check::Generation(requests[index].clone(), answers[index].text.clone())).collect()))
+        Ok((usage, self.checks(|index| Check::Generation(requests[index].clone(), answers[index].text.clone()))))
     }
 
     /// Answers from the journal and from the model, in the order of the requests.
@@ -380,22 +390,50 @@ impl<'a> Asker<'a> {
         (self.running.1 > 0).then(|| self.running.0 / self.running.1 as f64)
     }
 
-    /// Requests that are computed again, alone; which ones depends on the run's id and the task's name only.
-    fn chosen(&self, requests: usize) -> Vec<usize> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a number of requests")]
-        let share = (requests as f64 * SELF_CHECK_SHARE).ceil() as usize;
-        let name = &self.task.spec().name;
-        let mut order: Vec<(String, usize)> =
-            (0..requests).map(|index| (hex::encode(Sha256::digest(format!("{}/{name}/{index}", self.context.run_id))), index)).collect();
-        order.sort_unstable();
-        let mut chosen: Vec<usize> = order.into_iter().take(share.max(self.context.self_check_least)).map(|(_, index)| index).collect();
-        chosen.sort_unstable();
-        chosen
+    /// What is computed again: all requests of some documents, so that what these share is computed once. Which documents, and in which
+    /// order, depends on the run's id and the task's name only.
+    fn checks(&self, check: impl Fn(usize) -> Check) -> Vec<Vec<Check>> {
+        let documents = self.built.instances.len();
+        let wanted = match self.context.again {
+            Again::Nothing => 0,
+            Again::All => usize::MAX,
+            Again::Share(least) => {
+                let is_text = self.task.spec().generation.is_some();
+                share(self.document_of.len()).max(if is_text { least.min(SELF_CHECK_LEAST_TEXTS) } else { least })
+            }
+        };
+        let mut checks = Vec::new();
+        let mut count = 0;
+        for document in in_order_of_digests(&format!("{}/{}", self.context.run_id, self.task.spec().name), documents) {
+            if count >= wanted {
+                break;
+            }
+            let first = self.document_of.partition_point(|&other| other < document);
+            let of_document: Vec<Check> = (first..first + self.built.instances[document].requests.len()).map(&check).collect();
+            count += of_document.len();
+            checks.push(of_document);
+        }
+        checks
     }
 
     fn responses(self) -> Vec<Vec<Response>> {
         self.responses.into_iter().map(|responses| responses.into_iter().flatten().collect()).collect()
     }
+}
+
+/// [`SELF_CHECK_SHARE`] of a number, rounded up.
+#[must_use]
+pub(crate) fn share(count: usize) -> usize {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a number of requests")]
+    let share = (count as f64 * SELF_CHECK_SHARE).ceil() as usize;
+    share
+}
+
+/// The numbers below `count` in an order that nobody chose and that is the same each time.
+pub(crate) fn in_order_of_digests(seed: &str, count: usize) -> Vec<usize> {
+    let mut order: Vec<(String, usize)> = (0..count).map(|index| (hex::encode(Sha256::digest(format!("{seed}/{index}"))), index)).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, index)| index).collect()
 }
 
 /// The requests about the documents that a smaller suite takes, then the others. Without a smaller suite, or where a limit takes another
@@ -440,14 +478,16 @@ pub(crate) enum Check {
 ///
 /// # Errors
 /// See [`RunError`]: the second computation failed, or the run must stop.
-pub(crate) fn self_check(checks: &[Check], model: &mut dyn LanguageModel, control: &Control<'_>) -> Result<SelfCheck, RunError> {
+pub(crate) fn self_check(checks: &[Vec<Check>], model: &mut dyn LanguageModel, control: &Control<'_>) -> Result<SelfCheck, RunError> {
     let mut found = SelfCheck::default();
-    for check in checks {
+    let (mut requests, mut answers) = (Vec::new(), Vec::new());
+    for check in checks.iter().flatten() {
         control.check().map_err(RunError::Stopped)?;
         let (delta, flipped, cost) = match check {
             Check::Loglikelihood(request, answer) => {
-                let (alone, cost) = model.loglikelihood_alone(request)?;
-                ((alone.value - answer.value).abs(), alone.is_greedy != answer.is_greedy, cost)
+                requests.push(request.clone());
+                answers.push(*answer);
+                continue;
             }
             Check::Rolling(text, answer) => {
                 let (alone, cost) = model.loglikelihood_rolling_alone(text)?;
@@ -463,6 +503,19 @@ pub(crate) fn self_check(checks: &[Check], model: &mut dyn LanguageModel, contro
         found.flips += u64::from(flipped);
         found.tokens += cost.tokens_computed;
     }
+    let cost = model.loglikelihoods_again(&requests, &mut |index, again| {
+        control.check()?;
+        let answer: Loglikelihood = answers[index];
+        found.n += 1;
+        let delta = (again.value - answer.value).abs();
+        // So that a difference that is not a number stays.
+        if !found.max_delta.is_nan() && (delta > found.max_delta || delta.is_nan()) {
+            found.max_delta = delta;
+        }
+        found.flips += u64::from(again.is_greedy != answer.is_greedy);
+        Ok(())
+    })?;
+    found.tokens += cost.tokens_computed;
     Ok(found)
 }
 

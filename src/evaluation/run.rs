@@ -3,7 +3,7 @@
 use super::documents::DocumentSource;
 use super::earlier::Extended;
 use super::files::write_atomically;
-use super::leaf::{self, AnsweredLeaf, Executed, LeafContext, SELF_CHECK_LEAST};
+use super::leaf::{self, Again, AnsweredLeaf, Executed, LeafContext, SELF_CHECK_LEAST};
 use super::record::{constant_answer_warning, constant_text_warning, gate_self_check, group_record, leaf_record, truncation_warning};
 use super::samples::{is_intact, read_samples, write_samples};
 use super::{Control, ProgramRunner, RunError, RunLine, RunOptions, Verbosity, may_pass};
@@ -45,6 +45,11 @@ const SELF_CHECK_BOUND_F16: f64 = 0.125;
 const SELF_CHECK_BOUND_QUANTIZED: f64 = 0.125;
 /// Tokens of a rolling request over which the per-token bounds of reduced precision are stated.
 const ROLLING_TOKENS: f64 = 100.0;
+
+/// Leaves of a group of which one is audited, where another engine checks.
+const LEAVES_FOR_ONE_AUDITED: usize = 20;
+/// Fewest documents of such a group that are checked.
+const SELF_CHECK_LEAST_DOCUMENTS: usize = 2;
 
 /// The informational pillar of speed and memory.
 pub const EDGE_PILLAR: &str = "edge";
@@ -571,10 +576,19 @@ struct Worker<'a> {
 impl Worker<'_> {
     /// Runs a task or a group; a failure is a record, not an error.
     fn task(&mut self, planned: &PlannedTask) -> anyhow::Result<FinishedTask> {
+        let audited = self.audited(planned);
         // First all leaves are answered, then all are checked: the second computation may be another engine's, which must be loaded for it.
         let mut leaves = Vec::with_capacity(planned.leaves.len());
-        for task in &planned.leaves {
-            leaves.push((task, self.leaf(planned, task.as_ref())?));
+        for (number, task) in planned.leaves.iter().enumerate() {
+            let again = match &audited {
+                None => Again::Share(SELF_CHECK_LEAST.div_ceil(planned.leaves.len())),
+                Some(audited) if audited.contains(&number) => Again::All,
+                Some(_) => Again::Nothing,
+            };
+            leaves.push((task, self.leaf(planned, task.as_ref(), again)?));
+        }
+        if audited.is_some() {
+            take_share(leaves.iter_mut().map(|(_, leaf)| leaf).collect());
         }
         let mut records = BTreeMap::new();
         let mut samples = Vec::new();
@@ -595,7 +609,17 @@ impl Worker<'_> {
         Ok(FinishedTask { record, samples, energy })
     }
 
-    fn leaf(&mut self, planned: &PlannedTask, task: &dyn Task) -> anyhow::Result<AskedLeaf> {
+    /// Leaves of a group that stand for all where another, slower engine checks: one in twenty. What the documents of a leaf share is
+    /// computed once, so that few leaves cost less than a little of each.
+    fn audited(&self, planned: &PlannedTask) -> Option<Vec<usize>> {
+        let count = planned.leaves.len();
+        (count > 1 && self.model.is_checked_by_another()).then(|| {
+            let order = leaf::in_order_of_digests(&format!("{}/{}", self.run_id, planned.name()), count);
+            order.into_iter().take(count.div_ceil(LEAVES_FOR_ONE_AUDITED)).collect()
+        })
+    }
+
+    fn leaf(&mut self, planned: &PlannedTask, task: &dyn Task, again: Again) -> anyhow::Result<AskedLeaf> {
         self.control.check()?;
         let name = &task.spec().name;
         self.leaf_number += 1;
@@ -616,7 +640,7 @@ impl Worker<'_> {
         // Answers of an interrupted command were paid for there.
         let is_whole = !self.unfinished.join(journal_name(name)).exists();
         let reading = self.control.energy.filter(|_| is_whole).map(|watch| (watch, watch.meter.read()));
-        match self.try_leaf(planned, task) {
+        match self.try_leaf(planned, task, again) {
             Ok((mut finished, checks)) => {
                 finished.record.duration_s = began.elapsed().as_secs_f64();
                 finished.energy = reading.map(|(watch, before)| watch.task(&before, task.spec(), &finished.record));
@@ -677,7 +701,12 @@ impl Worker<'_> {
         (is_ok && finished.samples.iter().all(|file| is_intact(self.folder, file))).then_some(finished)
     }
 
-    fn try_leaf(&mut self, planned: &PlannedTask, task: &dyn Task) -> Result<(FinishedTask, Vec<leaf::Check>), RunError> {
+    fn try_leaf(
+        &mut self,
+        planned: &PlannedTask,
+        task: &dyn Task,
+        again: Again,
+    ) -> Result<(FinishedTask, Vec<Vec<leaf::Check>>), RunError> {
         let earlier = self.extended.answers(planned.name(), &task_identity(planned, self.source), &task.spec().name);
         let context = LeafContext {
             options: self.options,
@@ -688,7 +717,7 @@ impl Worker<'_> {
             unfinished: self.unfinished,
             run_id: self.run_id,
             control: self.control,
-            self_check_least: SELF_CHECK_LEAST.div_ceil(planned.leaves.len()),
+            again,
         };
         let answered = leaf::answer(task, self.model, self.source, &context)?;
         let scored = self.scores(task, &answered)?;
@@ -759,8 +788,20 @@ impl Worker<'_> {
 /// A leaf after its documents were asked.
 struct AskedLeaf {
     finished: FinishedTask,
-    /// What is to be computed again; none: its record is complete.
-    checks: Option<Vec<leaf::Check>>,
+    /// What is to be computed again, by document; none: its record is complete.
+    checks: Option<Vec<Vec<leaf::Check>>>,
+}
+
+/// Of the documents that the audited leaves of a group offer for a second computation, leaves as many as the whole group must have, from each
+/// leaf in proportion.
+fn take_share(leaves: Vec<&mut AskedLeaf>) {
+    let documents: u64 = leaves.iter().map(|leaf| leaf.finished.record.n).sum();
+    let wanted = leaf::share(usize::try_from(documents).unwrap_or(usize::MAX)).max(SELF_CHECK_LEAST_DOCUMENTS);
+    let mut offers: Vec<&mut Vec<Vec<leaf::Check>>> = leaves.into_iter().filter_map(|leaf| leaf.checks.as_mut()).collect();
+    let offered: usize = offers.iter().map(|offer| offer.len()).sum();
+    for offer in &mut offers {
+        offer.truncate((wanted * offer.len()).div_ceil(offered.max(1)));
+    }
 }
 
 /// The record of a leaf that has no score, or the reason why the run must stop.
@@ -843,6 +884,25 @@ mod tests {
         assert_eq!(verdict_of(Sandboxed::TimedOut, "").ok(), Some(Verdict::TimedOut));
         assert!(matches!(RunError::from(EngineError::NotANumber("NaN".to_owned())), RunError::Invalid(_)));
         assert!(matches!(RunError::from(EngineError::Request("too long".to_owned())), RunError::Task(_)));
+    }
+
+    /// Where some leaves of a group stand for all, the documents that are checked make 1 % of the whole group's, from each in proportion.
+    #[test]
+    fn audited_leaves_check_a_share_of_the_whole_group() {
+        let leaf = |documents: usize, offered: Option<usize>| {
+            let record = TaskRecord { n: documents as u64, ..TaskRecord::default() };
+            let check = |_| vec![leaf::Check::Rolling(String::new(), crate::engine::RollingLoglikelihood { value: 0.0, tokens: 1 })];
+            let checks = offered.map(|offered| (0..offered).map(check).collect());
+            AskedLeaf { finished: FinishedTask { record, samples: Vec::new(), energy: None }, checks }
+        };
+        let mut leaves = [leaf(3000, Some(0)), leaf(600, Some(600)), leaf(300, Some(300)), leaf(1600, None)];
+        take_share(leaves.iter_mut().collect());
+        let left = leaves.each_ref().map(|leaf| leaf.checks.as_ref().map(Vec::len));
+        // 55 of 5,500 documents: two thirds and one third.
+        assert_eq!(left, [Some(0), Some(37), Some(19), None]);
+        let mut few = [leaf(1, Some(1)), leaf(5, Some(5))];
+        take_share(few.iter_mut().collect());
+        assert_eq!(few.each_ref().map(|leaf| leaf.checks.as_ref().map(Vec::len)), [Some(1), Some(2)]);
     }
 
     /// The option that counts as chosen is the first of the most probable ones; texts count by their first answer.

@@ -80,12 +80,6 @@ impl NativeModel {
                 options.dtype
             )));
         }
-        if source.weights != WeightForm::Safetensors {
-            return Err(EngineError::Load(
-                "the native engine reads safetensors weights as they are; choose --engine mistralrs for GGUF files and quantized levels"
-                    .to_owned(),
-            ));
-        }
         let tokenizer = ModelTokenizer::load(source.dir)?;
         let mut decoder = families::load(source.dir)?;
         if let Some(longest) = decoder.longest
@@ -180,18 +174,18 @@ impl NativeModel {
         }
     }
 
-    /// Scores inputs by whole forward passes, one each.
+    /// Scores inputs by whole forward passes, one for each run of equal inputs.
     fn alone(&mut self, requests: &[ScoredTokens], usage: &mut Usage) -> Result<Vec<Vec<Value>>, EngineError> {
         let mut all = Vec::with_capacity(requests.len());
-        for request in requests {
-            let mut values = Vec::new();
+        for same in requests.chunk_by(|left, right| left.input == right.input) {
+            let mut values = vec![Vec::new(); same.len()];
             let mut cost = Usage::default();
-            self.run(std::slice::from_ref(request), &[], &mut cost, &mut |_, found| {
-                values = found.to_vec();
+            self.run(same, &[], &mut cost, &mut |index, found| {
+                values[index] = found.to_vec();
                 Ok(())
             })?;
             usage.tokens_computed += cost.tokens_computed;
-            all.push(values);
+            all.append(&mut values);
         }
         Ok(all)
     }
@@ -252,6 +246,15 @@ impl LanguageModel for NativeModel {
         answers::loglikelihood_alone(&tokenizer, request, &mut |scored, usage| self.alone(scored, usage))
     }
 
+    fn loglikelihoods_again(
+        &mut self,
+        requests: &[LoglikelihoodRequest],
+        sink: &mut Sink<'_, Loglikelihood>,
+    ) -> Result<Usage, EngineError> {
+        let tokenizer = Arc::clone(&self.tokenizer);
+        answers::loglikelihoods_again(&tokenizer, requests, sink, &mut |scored, usage| self.alone(scored, usage))
+    }
+
     fn loglikelihood_rolling_alone(&mut self, text: &str) -> Result<(RollingLoglikelihood, Usage), EngineError> {
         let tokenizer = Arc::clone(&self.tokenizer);
         answers::loglikelihood_rolling_alone(&tokenizer, text, &mut |windows, usage| self.alone(windows, usage))
@@ -273,5 +276,47 @@ impl LanguageModel for NativeModel {
 
     fn render_chat(&self, messages: &[ChatMessage], add_generation_prompt: bool) -> Result<String, EngineError> {
         self.tokenizer.render_chat(messages, add_generation_prompt)
+    }
+}
+
+#[cfg(test)]
+mod checks {
+    use super::*;
+    use std::path::Path;
+
+    /// Computed again, by one pass for each context and nothing shared between contexts, requests have the same values.
+    #[test]
+    fn requests_computed_again_have_the_same_values() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo");
+        let mut model = NativeModel::load(&ModelSource::folder(&folder), &Options::default()).expect("loads");
+        let request = |context: usize, letter: &str| LoglikelihoodRequest {
+            context: format!("{}Question {context}: which one?\nAnswer:", "The sun is a star. ".repeat(20)),
+            continuation: format!(" {letter}"),
+        };
+        let requests: Vec<LoglikelihoodRequest> =
+            (0..3).flat_map(|context| ["A", "B", "C", "D"].map(|letter| request(context, letter))).collect();
+        let mut shared = Vec::new();
+        let once = model
+            .loglikelihood(&requests, &[], &mut |index, answer| {
+                shared.push((index, answer));
+                Ok(())
+            })
+            .expect("scores");
+        shared.sort_by_key(|(index, _)| *index);
+        let mut again = Vec::new();
+        let cost = model
+            .loglikelihoods_again(&requests, &mut |index, answer| {
+                again.push((index, answer));
+                Ok(())
+            })
+            .expect("scores");
+        for ((index, left), (other, right)) in shared.iter().zip(&again) {
+            assert_eq!(index, other);
+            assert!((left.value - right.value).abs() < 1e-4 && left.is_greedy == right.is_greedy, "{index}: {left:?} {right:?}");
+        }
+        assert_eq!(again.len(), requests.len());
+        assert_eq!(cost.tokens_nominal, once.tokens_nominal);
+        assert_eq!(4 * cost.tokens_computed, cost.tokens_nominal, "one pass for the four letters");
+        assert!(once.tokens_computed < cost.tokens_computed);
     }
 }
