@@ -178,16 +178,32 @@ impl LanguageModel for BothEngines {
     }
 
     /// By mistral.rs, which shares what the requests begin with in its own way: it computes a fraction of the native engine's tokens in a
-    /// second.
+    /// second. Texts that it computes otherwise than the definition are the native engine's.
     fn loglikelihoods_again(
         &mut self,
         requests: &[LoglikelihoodRequest],
         sink: &mut Sink<'_, Loglikelihood>,
     ) -> Result<Usage, EngineError> {
-        if requests.is_empty() {
-            return Ok(Usage::default());
+        let mut is_exact = Vec::with_capacity(requests.len());
+        for request in requests {
+            is_exact.push(self.is_exact(&format!("{}{}", request.context, request.continuation))?);
         }
-        self.mistralrs()?.loglikelihood(requests, &[], sink)
+        let mut usage = Usage::default();
+        for exact in [true, false] {
+            let places: Vec<usize> = (0..requests.len()).filter(|&place| is_exact[place] == exact).collect();
+            if places.is_empty() {
+                continue;
+            }
+            let part: Vec<LoglikelihoodRequest> = places.iter().map(|&place| requests[place].clone()).collect();
+            let mut part_sink = |index: usize, answer: Loglikelihood| sink(places[index], answer);
+            let used = if exact {
+                self.mistralrs()?.loglikelihood(&part, &[], &mut part_sink)?
+            } else {
+                self.native()?.loglikelihood(&part, &[], &mut part_sink)?
+            };
+            usage.add(&used);
+        }
+        Ok(usage)
     }
 
     fn is_checked_by_another(&self) -> bool {

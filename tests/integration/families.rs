@@ -184,3 +184,27 @@ fn mistralrs_still_refuses_the_classes_that_are_kept_from_it() {
         assert_eq!(loader.is_ok(), is_of_mistralrs(known.class), "{}", known.class);
     }
 }
+
+/// With both engines, a text longer than the sliding window is checked and written by the native engine: mistral.rs has one token more in sight.
+#[test]
+fn texts_beyond_the_window_are_kept_from_mistralrs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fields = json!({"num_key_value_heads": 1, "head_dim": 32, "sliding_window": 12});
+    random_models::write(folder.path(), &random_models::config("MistralForCausalLM", fields), 7);
+    let mut both = open(folder.path(), Choice::Auto).expect("loads");
+    assert_eq!(both.description().name, "native+mistralrs");
+    let ours = scores(both.as_mut()).expect("scores");
+    let requests = requests();
+    let mut again = vec![f64::NAN; requests.len()];
+    both.loglikelihoods_again(&requests, &mut |index, answer| {
+        again[index] = answer.value;
+        Ok(())
+    })
+    .expect("scores");
+    for ((request, ours), again) in requests.iter().zip(&ours).zip(&again) {
+        let (alone, _) = both.loglikelihood_alone(request).expect("scores");
+        assert!((alone.value - ours).abs() < 1e-3 && (again - ours).abs() < 1e-3, "{request:?}: {ours} {again} {alone:?}");
+    }
+    let alone = open(folder.path(), Choice::MistralRs).expect("loads");
+    assert!(alone.deviations().iter().any(|deviation| deviation.contains("sliding window of 12")), "{:?}", alone.deviations());
+}
