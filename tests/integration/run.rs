@@ -254,7 +254,7 @@ fn two_processes_do_not_write_one_run() {
     let mut child = place.start("one", &arguments);
     assert!(wait_for_more_than(4, &mut child, &place.output("one")));
     assert!(Command::new("kill").args(["-STOP", &child.id().to_string()]).status().unwrap().success());
-    let refused = place.run("one", &arguments, 2);
+    let refused = place.run("one", &arguments, 3);
     assert!(text(&refused.stderr).contains("another slm-bench is working"), "{}", text(&refused.stderr));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -351,7 +351,7 @@ fn weights_that_are_not_numbers_give_no_score() {
         value.copy_from_slice(&[0xc0, 0x7f]);
     }
     fs::write(&path, bytes).unwrap();
-    let refused = place.run("refused", &["--tasks", TASKS, "--num-fewshot", "1", "--limit", "2"], 3);
+    let refused = place.run("refused", &["--tasks", TASKS, "--num-fewshot", "1", "--limit", "2"], 1);
     let error = text(&refused.stderr);
     assert!(error.contains("`model.norm.weight` holds NaN"), "{error}");
     place.run("out", &["--tasks", TASKS, "--num-fewshot", "1", "--limit", "2", "--engine", "mistralrs"], 4);
@@ -393,7 +393,7 @@ fn a_model_that_cannot_be_loaded_is_an_error_that_names_the_file() {
     let bytes = fs::read(&path).unwrap();
     for length in [bytes.len() - 1000, 100, 0] {
         fs::write(&path, &bytes[..length]).unwrap();
-        let failed = place.run("out", &arguments, 3);
+        let failed = place.run("out", &arguments, 1);
         let message = text(&failed.stderr);
         assert!(message.contains("error: ") && message.contains("safetensors") && !message.contains("panicked"), "{length}: {message}");
     }
