@@ -438,7 +438,7 @@ fn a_killed_download_is_resumed() {
     let part = bench.repo_dir().join("blobs").join(format!("{}.incomplete", sha256(&weights())));
     let begun = Instant::now();
     while std::fs::metadata(&part).map_or(0, |metadata| metadata.len()) < 1_500_000 {
-        assert!(begun.elapsed() < Duration::from_mins(1), "the download does not get going");
+        assert!(begun.elapsed() < Duration::from_mins(5), "the download does not get going");
         std::thread::sleep(Duration::from_millis(10));
     }
     child.kill().unwrap();

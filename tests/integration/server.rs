@@ -70,7 +70,7 @@ impl Server {
             })
         });
         let address = format!("http://{}", receiver.recv().unwrap());
-        let client = Client::builder().timeout(Duration::from_secs(30)).no_gzip().build().unwrap();
+        let client = Client::builder().timeout(Duration::from_mins(5)).no_gzip().build().unwrap();
         Self { address, store, client, stop: Some(stop), thread: Some(thread), healthy, _folder: folder }
     }
 

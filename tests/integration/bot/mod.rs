@@ -58,6 +58,13 @@ impl Bench {
         bench
     }
 
+    /// A running bot to which GitHub itself sends every webhook, also those about what the bot does; it compares nothing.
+    fn start_with_webhooks(policy: &str) -> Self {
+        let bench = Self::start_without_reconciliation(policy);
+        bench.github.webhooks_to(&format!("{}/webhook", bench.address));
+        bench
+    }
+
     /// Everything but the server.
     fn prepare(policy: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();

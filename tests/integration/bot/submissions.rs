@@ -1,7 +1,8 @@
 //! Submissions, from the opened issue on.
 
-use super::stand_in::{AUTHOR, Fault, MAINTAINER, PROGRAM, STRANGER};
+use super::stand_in::{AUTHOR, BOT, Fault, MAINTAINER, PROGRAM, STRANGER};
 use super::{Bench, submission};
+use serde_json::Value;
 use slm_benchmark::bot::store::JobState;
 
 /// An invalid submission is answered with its findings; edited, it is checked again, in the same comment; closed, it is cancelled.
@@ -26,6 +27,33 @@ fn findings_then_an_edit_then_closed() {
     assert_eq!(bench.deliver("issues", &event), 202);
     bench.wait_for(issue, JobState::Cancelled);
     assert_eq!(bench.github.labels(issue), ["submission"]);
+    bench.finish();
+}
+
+/// Driven by GitHub's webhooks alone, which tell the bot of its own comments, edits and labels too: it acts on what people do and answers
+/// itself nothing.
+#[test]
+fn webhooks_alone_drive_it() {
+    let bench = Bench::start_with_webhooks("");
+    let (issue, _) = bench.github.open_issue(AUTHOR, &submission().replace("license: apache-2.0", "licence: apache-2.0"), &["submission"]);
+    bench.wait_for(issue, JobState::Rejected);
+    assert!(bench.read().contains("there is no field `licence`"));
+    bench.github.edit_issue(issue, &submission());
+    bench.wait_for(issue, JobState::Validated);
+    bench.github.comment(issue, STRANGER, "/slm-bench approve");
+    assert!(bench.read().contains("is for people with write access"));
+    let (unlabelled, _) = bench.github.open_issue(STRANGER, &submission(), &[]);
+    bench.github.comment(unlabelled, PROGRAM, "/slm-bench evaluate");
+    bench.github.set_open(issue, false);
+    bench.wait_for(issue, JobState::Cancelled);
+    bench.github.wait_for_webhooks();
+    bench.wait("every delivery is handled", |bench| bench.store().pending_deliveries().unwrap().is_empty());
+    assert!(bench.job(unlabelled).is_none());
+    let told: Vec<Value> =
+        bench.github.deliveries().iter().map(|delivery| serde_json::from_str::<Value>(&delivery.body).unwrap()).collect();
+    let own = told.iter().filter(|payload| payload["sender"]["login"] == BOT).count();
+    assert!(own >= 6, "comments, edits and labels of the bot are told as well, not {own} of them");
+    assert_eq!(bench.github.said(issue).len(), 2);
     bench.finish();
 }
 

@@ -424,7 +424,7 @@ impl GitHub {
                 secondary_pause: Duration::from_millis(20),
                 longest_pause: Duration::from_secs(3),
             },
-            timeout: Duration::from_secs(10),
+            timeout: Duration::from_mins(1),
             ..Settings::new(REPOSITORY.parse().unwrap(), auth)
         }
     }
@@ -462,7 +462,7 @@ impl GitHub {
 
     /// Waits until every webhook that was not lost is answered.
     pub(crate) fn wait_for_webhooks(&self) {
-        let end = Instant::now() + Duration::from_mins(1);
+        let end = Instant::now() + Duration::from_mins(5);
         let mut state = self.shared.lock();
         while self.shared.in_flight.load(Ordering::SeqCst) > 0 {
             assert!(Instant::now() < end, "the server does not answer its webhooks");
@@ -782,9 +782,9 @@ impl Drop for GitHub {
     }
 }
 
-/// Posts webhooks one after another, as GitHub does: each once, whatever the answer; 10 s at most.
+/// Posts webhooks one after another, as GitHub does: each once, whatever the answer.
 fn post(shared: &Shared, inbox: &mpsc::Receiver<usize>) {
-    let client = reqwest::blocking::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+    let client = reqwest::blocking::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap();
     let mut waiting: VecDeque<usize> = VecDeque::new();
     while let Some(index) = waiting.pop_front().or_else(|| inbox.recv().ok()) {
         if shared.stopping.load(Ordering::SeqCst) {
