@@ -289,7 +289,16 @@ fn verify_samples(
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            verification.say(&stored.path, [at("/file", format!("{} does not exist", sample.file))]);
+            let run_id = &stored.run.run_id;
+            let message = format!(
+                "{} does not exist, so its {} documents were not checked. Where it is an asset of a release: gh release download run-{run_id} --pattern \
+                 {run_id}-{}.jsonl.zst --output {}",
+                sample.file,
+                sample.n,
+                sample.task,
+                path.display()
+            );
+            verification.say(&stored.path, [at("/file", message)]);
             return Ok(None);
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),

@@ -18,7 +18,7 @@ const AT_ONCE: usize = 6;
 
 /// Where the server is killed.
 #[derive(Clone, Copy, Debug)]
-enum Point {
+pub(super) enum Point {
     /// At a record of its store, as `slm-bench serve --crash-at` takes it.
     Record(&'static str),
     /// By GitHub, at a call of this method whose path ends so.
@@ -27,13 +27,13 @@ enum Point {
 
 /// Before a call takes effect, or after it, with its answer lost.
 #[derive(Clone, Copy, Debug)]
-enum When {
+pub(super) enum When {
     Before,
     After,
 }
 
 /// Runs `survive` for every point, several at once, and fails with the names of all points that were not survived.
-fn survive_all(points: &[Point], survive: impl Fn(Point) + Sync) {
+pub(super) fn survive_all(points: &[Point], survive: impl Fn(Point) + Sync) {
     let next = Mutex::new(points.iter());
     let lost = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -54,7 +54,7 @@ fn survive_all(points: &[Point], survive: impl Fn(Point) + Sync) {
 }
 
 /// A server that is killed at `point`, started again, and driven until `done`; `drive` does what people would do meanwhile.
-fn driven(
+pub(super) fn driven(
     point: Option<Point>,
     policy: &str,
     prepare: impl Fn(&Bench),
@@ -90,7 +90,7 @@ fn driven(
     bench
 }
 
-fn state_shown(bench: &Bench) -> Option<JobState> {
+pub(super) fn state_shown(bench: &Bench) -> Option<JobState> {
     bench.job(1).filter(|job| job.shown == Some(job.state)).map(|job| job.state)
 }
 
