@@ -129,6 +129,7 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Address and port to listen on.
+    #[serde(deserialize_with = "socket_address")]
     pub listen: std::net::SocketAddr,
     /// Address under which people reach the server, without a slash at its end; links in comments begin with it.
     #[serde(deserialize_with = "web_address")]
@@ -513,6 +514,12 @@ impl<'de> Visitor<'de> for SecretVisitor {
     }
 }
 
+fn socket_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<std::net::SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let wanted = || de::Error::custom(format!("{text:?} is no numeric address with a port, such as 127.0.0.1:8080 or [::1]:8080"));
+    text.parse().map_err(|_| wanted())
+}
+
 fn repository_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RepositoryName, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_| de::Error::custom(format!("a repository is written `owner/name`, not {text:?}")))
@@ -742,6 +749,7 @@ interval_minutes = 0.5
         insta::assert_snapshot!(message(&format!("{SMALLEST}[polic]\n")), @"line 6: unknown key `polic`; did you mean `policy`?");
         insta::assert_snapshot!(message(&format!("{SMALLEST}[policy]\nsuite = \"qick\"\n")), @"line 7: unknown suite `qick`; did you mean quick?");
         insta::assert_snapshot!(message(&format!("{SMALLEST}[policy]\nevaluate = \"always\"\n")), @"line 7: unknown variant `always`, expected `on-approval` or `at-once`");
+        insta::assert_snapshot!(message(&format!("{SMALLEST}[server]\nlisten = \"localhost\"\n")), @r#"line 7: "localhost" is no numeric address with a port, such as 127.0.0.1:8080 or [::1]:8080"#);
         insta::assert_snapshot!(message(&format!("{SMALLEST}[executor]\ndevice = \"gpu\"\n")), @"line 7: unknown device `gpu`; one of auto, cpu, cuda, metal is expected");
         insta::assert_snapshot!(message(&format!("{SMALLEST}[policy]\nmax_hours = -1\n")), @"line 7: -1 is not a number above 0");
         insta::assert_snapshot!(message(&format!("{SMALLEST}[github]\napi = \"api.github.com\"\n")), @r#"line 7: "api.github.com" is no address that begins with https:// or http:// and names a host"#);

@@ -159,9 +159,9 @@ fn exit_code_of(error: &anyhow::Error) -> u8 {
 
 fn set_up_logging(verbose: u8) {
     let default = match verbose {
-        // The engine warns about what is meant here (no chat template, no stop strings).
-        0 => "warn,mistralrs_core=error,mistralrs_quant=error",
-        1 => "slm_benchmark=info,warn",
+        // The engine warns about what is meant here (no chat template, no stop strings), and our own client says which call failed and why.
+        0 => "warn,mistralrs_core=error,mistralrs_quant=error,octocrab=off",
+        1 => "slm_benchmark=info,warn,octocrab=off",
         _ => "slm_benchmark=debug,info",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));

@@ -17,12 +17,12 @@ pub enum StoreError {
         known: u32,
     },
     /// The file cannot be opened as a store.
-    #[error("cannot open the store {}: {source}; the folder must exist and be writable, and the file must be one that slm-bench made", .path.display())]
+    #[error("cannot open the store {}: {cause}; the folder must exist and be writable, and the file must be one that slm-bench made", .path.display())]
     Open {
         /// The store's file.
         path: PathBuf,
-        /// What `SQLite` says.
-        source: rusqlite::Error,
+        /// What `SQLite` says; it stands in the message, so it is not the error's source.
+        cause: rusqlite::Error,
     },
     /// Another worker holds the job or delivery now, or its submission was replaced: whatever this worker was doing no longer counts.
     #[error("{what} {id} is no longer held by this worker: its lease ran out and was taken over, or the submission was replaced")]
@@ -73,7 +73,7 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Full(_) => true,
-            Self::Sqlite(error) | Self::Open { source: error, .. } => {
+            Self::Sqlite(error) | Self::Open { cause: error, .. } => {
                 matches!(
                     error.sqlite_error_code(),
                     Some(

@@ -69,7 +69,7 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(path: &Path, policy: RetryPolicy) -> Result<Self, StoreError> {
-        let problem = |source| StoreError::Open { path: path.to_owned(), source };
+        let problem = |cause| StoreError::Open { path: path.to_owned(), cause };
         let mut writer = Connection::open(path).map_err(problem)?;
         set_up(&writer).map_err(problem)?;
         schema::migrate(&mut writer, path).map_err(|error| match error {

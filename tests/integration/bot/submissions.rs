@@ -245,6 +245,7 @@ fn the_whole_way() {
     bench.wait_for(again, JobState::Rejected);
     let said = bench.read();
     assert!(said.contains("### Evaluated already") && said.contains("results/raw/slm-benchmark--demo-1m"), "{said}");
+    assert!(said.contains(&format!("`{}` |", job.run_ids[0])), "the scores stand in the answer: {said}");
     assert_eq!(bench.commits().len(), 1);
     bench.finish();
 }
