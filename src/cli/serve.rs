@@ -55,6 +55,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         let _context = runtime.enter();
         parts(&config, &store, &signal, &runtime)?
     };
+    if let Some(site) = config.server.website.as_ref().filter(|site| !site.join("queue.html").is_file()) {
+        tracing::warn!(folder = %site.display(), "the website is not there: build it, or the queue is shown to programs only (slm-bench doctor says more)");
+    }
     let github = parts.github.clone();
     let app = server::App::new(server_settings(&config)?, Arc::clone(&store), prometheus_client::registry::Registry::default())
         .with_github(Box::new(move || github.statistics()))

@@ -95,7 +95,7 @@ fn entry(job: &Job) -> Entry {
         updated_at: time(job.updated_at),
         position: None,
         progress: progress.and_then(RunProgress::share),
-        task: progress.map(|progress| progress.task.clone()),
+        task: progress.map(|progress| progress.task.clone()).filter(|task| !task.is_empty()),
         eta_s: None,
     }
 }

@@ -229,10 +229,11 @@ fn schedule(
     let mut entries: Vec<QueueEntry> = Vec::new();
     let mut position = 0;
     for job in jobs {
-        let length = past.get(&job.suite).and_then(|past| past.estimate(job.work));
+        let known = past.get(&job.suite).and_then(|past| past.estimate(job.work));
+        let length = known.or_else(|| told(&job));
         if job.state == JobState::Evaluating {
             let starts_at = starts.get(&job.id).copied();
-            let ends_at = running_until(&job, starts_at, length, now);
+            let ends_at = running_until(&job, starts_at, known, length, now);
             free.push(ends_at);
             entries.push(QueueEntry { job, position: 0, starts_at, ends_at });
             continue;
@@ -251,14 +252,28 @@ fn schedule(
     entries
 }
 
+/// What the author was told that it takes, before any evaluation of the suite has ended.
+fn told(job: &Job) -> Option<TimeDelta> {
+    let details: serde_json::Value = serde_json::from_str(job.details.as_deref()?).ok()?;
+    let seconds = details.get("estimate_s")?.as_f64()?;
+    TimeDelta::from_std(std::time::Duration::try_from_secs_f64(seconds).ok()?).ok()
+}
+
 /// When an evaluation under way ends: by its own progress where it has made some, else by what earlier ones took.
-fn running_until(job: &Job, starts_at: Option<DateTime<Utc>>, length: Option<TimeDelta>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+fn running_until(
+    job: &Job,
+    starts_at: Option<DateTime<Utc>>,
+    known: Option<TimeDelta>,
+    told: Option<TimeDelta>,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
     let begun = starts_at?;
     // One that takes longer than the others is judged by itself.
-    if let Some(end) = length.map(|length| begun + length).filter(|end| *end > now) {
+    let ahead = |length: Option<TimeDelta>| length.map(|length| begun + length).filter(|end| *end > now);
+    if let Some(end) = ahead(known) {
         return Some(end);
     }
-    let share = job.progress.as_ref().and_then(RunProgress::share).filter(|share| *share > 0.0)?;
+    let Some(share) = job.progress.as_ref().and_then(RunProgress::share).filter(|share| *share > 0.0) else { return ahead(told) };
     let remaining = (now - begun).as_seconds_f64() * (1.0 - share) / share;
     TimeDelta::from_std(std::time::Duration::try_from_secs_f64(remaining).ok()?).ok().map(|remaining| now + remaining)
 }
