@@ -242,6 +242,28 @@ fn place(board: &Leaderboard, id: &str, runs: &[FinishedRun]) -> Option<String> 
     Some(format!("{} of {ranked} (the 95 % intervals leave open {best} to {worst})", row.rank?))
 }
 
+/// What a model that was evaluated before got: the place of its results, and the scores of the runs of this revision and suite.
+#[must_use]
+pub fn known_results(registry: &Registry, submission: &Submission, suite: &str, place: &str) -> String {
+    use std::fmt::Write as _;
+    let id = submission.slug();
+    let is_it = |run: &&RunSummary| {
+        run.limit.is_none() && run.suite.name == suite && submission.hf_revision.as_ref().is_none_or(|revision| *revision == run.revision)
+    };
+    let entry = registry.models.iter().find(|entry| entry.id == id);
+    let mut text = place.to_owned();
+    for (number, run) in entry.iter().flat_map(|entry| &entry.runs).filter(is_it).enumerate() {
+        if number == 0 {
+            text.push_str("\n\n| quantization | aggregate | 95 % interval | run |\n| --- | ---: | :---: | --- |");
+        }
+        let score = run.aggregate.score.map_or_else(|| "–".to_owned(), |score| format!("{score:.1}"));
+        let interval = run.aggregate.ci95.map_or_else(String::new, |[low, high]| format!("{low:.1} – {high:.1}"));
+        // Writing to a String does not fail.
+        let _ = write!(text, "\n| {} | {score} | {interval} | `{}` |", run.quantization.name, run.run_id);
+    }
+    text
+}
+
 /// Where a run stands in a repository, whatever folder it is read from: `results/raw/<slug>/<run-id>/run.json`.
 #[must_use]
 pub fn published_path(run: &Run) -> String {

@@ -10,7 +10,7 @@ use crate::bot::commands::{self, Command};
 use crate::bot::config::{Config, Evaluate, Policy};
 use crate::bot::decide::{Intention, IssueDecision, Latest, Situation, Standing, after_validation, body_hash, on_command, on_issue};
 use crate::bot::decide::{usual_duration, work_of};
-use crate::bot::publication::{FinishedRun, announcement, changes, commit_message, derived_at, is_stale, read_finished};
+use crate::bot::publication::{FinishedRun, announcement, changes, commit_message, derived_at, is_stale, known_results, read_finished};
 use crate::bot::status::{Remembered, Reply, Shown, Status, Waiting, label_changes, remembered, reply_comment, reply_marker};
 use crate::bot::store::JobState;
 use crate::bot::validation::{Check, check_issue};
@@ -18,6 +18,7 @@ use crate::bot::worker::Own;
 use crate::github::webhook::{CommentAction, CommentEvent, Event, IssueAction};
 use crate::github::{Auth, Client, Comment, Issue, IssueQuery, PUBLIC_API, Permission, Secret, Settings, User};
 use crate::hub::{Hub, HubConfig};
+use crate::leaderboard::Registry;
 use crate::publish::{Attempts, Credentials, Identity, Publisher};
 use crate::submission::{self, Code, InputKind, Report, Severity, Submission};
 use anyhow::Context;
@@ -323,7 +324,7 @@ impl<'a> Desk<'a> {
             approved: false,
         };
         if !report.valid {
-            let known_results = self.known_results(&report);
+            let known_results = self.known_results(&report, suite, &registry);
             self.show(case, &now, Shown::Rejected { report: &report, known_results: known_results.as_deref() })?;
             return Ok((Decision::Rejected, true));
         }
@@ -350,12 +351,14 @@ impl<'a> Desk<'a> {
         Ok((Decision::Evaluate { suite: suite.to_owned(), submission: Box::new(submission) }, same))
     }
 
-    fn known_results(&self, report: &Report) -> Option<String> {
+    fn known_results(&self, report: &Report, suite: &str, registry: &Registry) -> Option<String> {
         let mut errors = report.findings.iter().filter(|finding| finding.severity == Severity::Error);
-        let slug = report.submission.as_ref()?.slug();
-        errors
-            .all(|finding| finding.code == Code::AlreadyEvaluated)
-            .then(|| format!("{}/{}/tree/{}/results/raw/{slug}", self.web, self.github.repository(), self.arguments.branch))
+        let submission = report.submission.as_ref()?;
+        errors.all(|finding| finding.code == Code::AlreadyEvaluated).then(|| {
+            let slug = submission.slug();
+            let place = format!("{}/{}/tree/{}/results/raw/{slug}", self.web, self.github.repository(), self.arguments.branch);
+            known_results(registry, submission, suite, &place)
+        })
     }
 
     /// Evaluations of the last day, by the labels of their issues.

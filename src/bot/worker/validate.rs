@@ -3,10 +3,11 @@
 use super::leases::Held;
 use super::{Details, Halt, Worker};
 use crate::bot::decide::{Situation, after_validation, usual_duration, work_of};
-use crate::bot::publication::registry_at;
+use crate::bot::publication::{known_results, registry_at};
 use crate::bot::status::Waiting;
 use crate::bot::store::{Change, Job, JobState, StoreError};
 use crate::bot::validation::{Check, check_issue};
+use crate::leaderboard::Registry;
 use crate::submission::{Code, Report, Severity, Submission};
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -22,7 +23,7 @@ impl Worker {
         };
         let report = check_issue(&job.body, &self.parts.hub, &check).map_err(|error| Halt::permanent(format!("{error:#}")))?;
         if !report.valid {
-            return self.reject(held, report);
+            return self.reject(held, &job.suite, &registry, report);
         }
         if let Some(unchecked) = report.unchecked.iter().find(|unchecked| unchecked.retry) {
             return Err(Halt::transient(format!("the submission could not be checked completely: {}", unchecked.reason)));
@@ -33,11 +34,12 @@ impl Worker {
         self.accept_submission(held, job, report, &submission)
     }
 
-    fn reject(&self, held: &Held, report: Report) -> Result<(), Halt> {
+    fn reject(&self, held: &Held, suite: &str, registry: &Registry, report: Report) -> Result<(), Halt> {
         let errors: Vec<Code> = report.findings.iter().filter(|one| one.severity == Severity::Error).map(|one| one.code).collect();
         let known = errors.iter().all(|code| *code == Code::AlreadyEvaluated);
         let known_results = report.submission.as_ref().filter(|_| known).map(|submission| {
-            self.repository_page(&format!("tree/{}/results/raw/{}", self.parts.config.repository.branch, submission.slug()))
+            let place = format!("tree/{}/results/raw/{}", self.parts.config.repository.branch, submission.slug());
+            known_results(registry, submission, suite, &self.repository_page(&place))
         });
         let details = Details { report: Some(report), known_results, ..Details::default() };
         let change = Change { details: Some(details.to_json()?), ..Change::default() };
