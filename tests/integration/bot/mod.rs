@@ -4,6 +4,7 @@
 mod actions;
 mod comments;
 mod crashes;
+mod health;
 mod release;
 mod submissions;
 mod without_server;

@@ -14,6 +14,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The token of the hub that the operator set.
+const HUB_TOKEN: &str = "hf_0123456789abcdefghijklmnopqrstuv";
+
+/// Whether a text stands in a file below a folder.
+fn finds(path: &Path, text: &str) -> bool {
+    if path.is_dir() {
+        return fs::read_dir(path).unwrap().any(|entry| finds(&entry.unwrap().path(), text));
+    }
+    fs::read(path).is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+}
+
 /// A run that is ready to be handed over.
 struct Prepared {
     run: Run,
@@ -51,15 +62,17 @@ fn prepare(bench: &Bench) -> Prepared {
     let run: Run = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     let prepared = Prepared { folder: path.parent().unwrap().to_owned(), run };
     let script = format!(
-        "#!/bin/sh\nset -e\nwhile [ $# -gt 0 ]; do case $1 in --output-dir) out=$2 ;; esac; shift; done\ncp -R {}/. \"$out\"\n\
+        "#!/bin/sh\nset -e\nenv > {environment}\nwhile [ $# -gt 0 ]; do case $1 in --output-dir) out=$2 ;; esac; shift; done\ncp -R {}/. \"$out\"\n\
          echo '{{\"slm_bench\":\"run\",\"folder\":\"'\"$out\"'/slm-benchmark--demo-1m/{id}\",\"run_id\":\"{id}\"}}' >&2\n",
         bench.path("prepared").display(),
+        environment = bench.path("environment").display(),
         id = prepared.run.run_id
     );
     fs::write(bench.path("evaluate"), script).unwrap();
     fs::set_permissions(bench.path("evaluate"), fs::Permissions::from_mode(0o755)).unwrap();
     let config = fs::read_to_string(bench.path("slm-bench.toml")).unwrap();
-    let config = config.replace("suite = \"smoke\"", "suite = \"standard\"").replace("[executor]\n", "[executor]\nprogram = \"evaluate\"\n");
+    let config =
+        config.replace("suite = \"smoke\"", "suite = \"standard\"").replace("[executor]\n", "[executor]\nprogram = \"evaluate\"\n");
     let publication = format!("[publication]\nlarge_artifacts = \"release\"\nlarge_bytes = {}\n", prepared.large().1 - 1);
     fs::write(bench.path("slm-bench.toml"), format!("{config}{publication}")).unwrap();
     prepared
@@ -83,9 +96,15 @@ fn verify(checkout: &Path) -> (Option<i32>, String) {
 fn a_large_file_becomes_an_asset() {
     let mut bench = Bench::prepare("evaluate = \"at-once\"");
     let prepared = prepare(&bench);
-    bench.run();
+    bench.run_by(&["env", &format!("HF_TOKEN={HUB_TOKEN}"), "GITHUB_TOKEN=ghp_not_for_evaluations"], None);
     let issue = bench.open(&submission());
     bench.wait_for(issue, JobState::Reported);
+    // The evaluation downloads, so it gets the hub's token, which stands nowhere else; of GitHub's it gets none.
+    let environment = fs::read_to_string(bench.path("environment")).unwrap();
+    assert!(environment.contains(&format!("HF_TOKEN={HUB_TOKEN}\n")) && !environment.contains("ghp_"), "{environment}");
+    fs::remove_file(bench.path("environment")).unwrap();
+    assert!(!bench.log().contains(HUB_TOKEN) && !bench.github.said(issue).concat().contains(HUB_TOKEN));
+    assert!(!finds(&bench.path(""), HUB_TOKEN), "the hub's token is in a file");
     let (file, _) = prepared.large();
     let whole = fs::read(prepared.folder.join(&file)).unwrap();
     let assets = bench.github.assets(&prepared.tag());
