@@ -2,7 +2,7 @@
 
 use super::fewshot::ExampleDraw;
 use super::python::{document_json, sha256_hex, target_text};
-use super::{BenchmarkError, Document, GenerationSettings, Item, Task, TaskSpec};
+use super::{BenchmarkError, Document, Form, GenerationSettings, Item, Task, TaskSpec};
 use crate::engine::{ChatMessage, Decoding, GenerationRequest, LoglikelihoodRequest};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
@@ -257,10 +257,11 @@ pub fn build(
     let mut chances = Vec::with_capacity(documents.len());
     for (doc_id, doc, doc_hash, examples) in documents {
         let item = task.item(&doc).map_err(|reason| bad_row(&dataset.split, doc_id, reason))?;
-        let turns = examples
-            .into_iter()
-            .map(|row| task.example(&pool[row]).map_err(|reason| bad_row(fewshot_split, row, reason)))
-            .collect::<Result<Vec<_>, _>>()?;
+        let turns_of = |form: usize| {
+            let turn = |&row: &usize| task.example_in_form(form, &pool[row]).map_err(|reason| bad_row(fewshot_split, row, reason));
+            examples.iter().map(turn).collect::<Result<Vec<_>, _>>()
+        };
+        let turns = (0..item.forms()).map(turns_of).collect::<Result<Vec<_>, _>>()?;
         let requests = prompts.requests(&item, &turns, &doc_hash).map_err(|reason| BenchmarkError::Chat {
             task: spec.name.clone(),
             doc_id,
@@ -366,7 +367,17 @@ impl<'a> Prompts<'a> {
         Self { spec, chat: options.chat, max_new_tokens, generation_arguments: Arc::new(generation_arguments), seed }
     }
 
-    fn requests(&self, item: &Item, examples: &[(String, String)], doc_hash: &str) -> anyhow::Result<Vec<Request>> {
+    /// `examples` are those of each form; a document that is not asked in several has one.
+    fn requests(&self, item: &Item, examples: &[Vec<(String, String)>], doc_hash: &str) -> anyhow::Result<Vec<Request>> {
+        if let Item::Forms(forms) = item {
+            let mut requests = Vec::new();
+            for (form, examples) in forms.iter().zip(examples) {
+                let Form { question, choices, gold } = form.clone();
+                requests.extend(self.requests(&Item::Choice { question, choices, gold }, std::slice::from_ref(examples), doc_hash)?);
+            }
+            return Ok(requests);
+        }
+        let examples = examples.first().map_or(&[][..], Vec::as_slice);
         // A chat's answer starts a turn of its own, so no delimiter stands before it.
         let delimiter = if self.chat.is_some() { "" } else { self.spec.target_delimiter };
         let scored = |context: &str, continuation: String| {
@@ -383,6 +394,7 @@ impl<'a> Prompts<'a> {
                 .collect::<anyhow::Result<_>>()?,
             Item::Continuation { question, target } => vec![scored(&self.context(question, examples)?, target.clone())],
             Item::Text { text } => vec![Request::Rolling(text.clone())],
+            Item::Forms(_) => Vec::new(),
             Item::Generation { question, .. } => {
                 let greedy = GenerationRequest {
                     context: self.context(question, examples)?,

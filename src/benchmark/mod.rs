@@ -17,6 +17,7 @@ mod error;
 mod fewshot;
 mod fields;
 pub mod long_context;
+pub mod probes;
 pub mod python;
 pub mod registry;
 mod score;
@@ -34,7 +35,8 @@ pub use error::BenchmarkError;
 pub use score::{DocumentScore, Flag, Metrics, PassAtK, Response, SAMPLED, Scoring, Verdict, programs, score};
 pub use smoke::builtin_rows;
 pub use spec::{
-    Aggregation, Dataset, Fewshot, GenerationSettings, Group, Item, Location, MetricSpec, OutputKind, Sampler, ScoreRule, Task, TaskSpec,
+    Aggregation, Dataset, Fewshot, Form, GenerationSettings, Group, Item, Location, MetricSpec, OutputKind, Probing, Sampler, ScoreRule, Task,
+    TaskSpec,
 };
 
 /// A dataset row: column name to value, in the order of the dataset's schema (the order is part of `doc_hash`).

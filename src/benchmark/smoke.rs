@@ -29,9 +29,10 @@ pub(super) fn dataset() -> Dataset {
     Dataset { location: Location::BuiltIn, split: "test".to_owned(), fewshot_split: Some("fewshot".to_owned()) }
 }
 
-/// Rows of a built-in task's split (`test` or `fewshot`); `None` where there is no such task or split.
+/// Rows of a built-in task's split (`test` or `fewshot`), or of the task that a probe is of; `None` where there is no such task or split.
 #[must_use]
 pub fn builtin_rows(task: &str, split: &str) -> Option<Vec<Document>> {
+    let task = super::probes::base_of(task);
     let (_, json) = FILES.iter().find(|(name, _)| *name == task)?;
     // The files are part of the program; a test reads every one.
     let rows: Rows = serde_json::from_str(json).ok()?;

@@ -330,6 +330,19 @@ pub enum Item {
         /// The reference answer, or the tests of a program.
         target: String,
     },
+    /// The same document in several forms, each with as many continuations: what a probe asks. The target lists the right one of each form.
+    Forms(Vec<Form>),
+}
+
+/// One form of a document that is asked in several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// The context's own part.
+    pub question: String,
+    /// The continuations, without the delimiter.
+    pub choices: Vec<String>,
+    /// Index of the right one.
+    pub gold: usize,
 }
 
 impl Item {
@@ -338,6 +351,7 @@ impl Item {
     pub fn target(&self) -> Value {
         match self {
             Self::Choice { gold, .. } => Value::from(*gold),
+            Self::Forms(forms) => forms.iter().map(|form| form.gold).collect(),
             Self::Partial { continuation: text, .. }
             | Self::Continuation { target: text, .. }
             | Self::Text { text }
@@ -352,7 +366,42 @@ impl Item {
             Self::Choice { choices, .. } => Some(1.0 / choices.len() as f64),
             Self::Partial { contexts, .. } => Some(1.0 / contexts.len() as f64),
             Self::Continuation { .. } | Self::Generation { .. } => Some(0.0),
-            Self::Text { .. } => None,
+            Self::Text { .. } | Self::Forms(_) => None,
+        }
+    }
+
+    /// Number of forms in which the document is asked; 1 for everything but probes.
+    #[must_use]
+    pub fn forms(&self) -> usize {
+        if let Self::Forms(forms) = self { forms.len() } else { 1 }
+    }
+
+    /// The same choices after another question.
+    pub(super) fn with_question(self, question: &str) -> Self {
+        match self {
+            Self::Choice { choices, gold, .. } => Self::Choice { question: question.to_owned(), choices, gold },
+            other => other,
+        }
+    }
+
+    /// Question and right answer, for an example.
+    pub(super) fn example(self) -> FieldResult<(String, String)> {
+        match self {
+            Self::Choice { question, mut choices, gold } => {
+                if gold >= choices.len() {
+                    return Err(format!("the right answer is choice {gold}, but there are {}", choices.len()));
+                }
+                Ok((question, choices.swap_remove(gold)))
+            }
+            Self::Partial { mut contexts, continuation, gold } => {
+                if gold >= contexts.len() {
+                    return Err(format!("the right answer is option {gold}, but there are {}", contexts.len()));
+                }
+                Ok((contexts.swap_remove(gold), continuation))
+            }
+            Self::Continuation { question, target } | Self::Generation { question, target } => Ok((question, target)),
+            Self::Text { text } => Ok((String::new(), text)),
+            Self::Forms(_) => Err("a document in several forms is no example".to_owned()),
         }
     }
 }
@@ -389,22 +438,15 @@ pub trait Task: Send + Sync {
     /// # Errors
     /// What is wrong with the document.
     fn example(&self, document: &Document) -> FieldResult<(String, String)> {
-        match self.item(document)? {
-            Item::Choice { question, mut choices, gold } => {
-                if gold >= choices.len() {
-                    return Err(format!("the right answer is choice {gold}, but there are {}", choices.len()));
-                }
-                Ok((question, choices.swap_remove(gold)))
-            }
-            Item::Partial { mut contexts, continuation, gold } => {
-                if gold >= contexts.len() {
-                    return Err(format!("the right answer is option {gold}, but there are {}", contexts.len()));
-                }
-                Ok((contexts.swap_remove(gold), continuation))
-            }
-            Item::Continuation { question, target } | Item::Generation { question, target } => Ok((question, target)),
-            Item::Text { text } => Ok((String::new(), text)),
-        }
+        self.item(document)?.example()
+    }
+
+    /// The same where the document is asked in several forms: an example in the form of this number.
+    ///
+    /// # Errors
+    /// What is wrong with the document.
+    fn example_in_form(&self, _form: usize, document: &Document) -> FieldResult<(String, String)> {
+        self.example(document)
     }
 
     /// What a filter makes of a generated answer.
@@ -434,6 +476,29 @@ pub trait Task: Send + Sync {
         None
     }
 
+    /// Which probes can be made of the task, and why not the others: see [`super::probes`].
+    fn probing(&self) -> Probing {
+        Probing::none("it is no multiple-choice task")
+    }
+
+    /// The document with its options moved on by `shift` places, the first to the end, and the right answer with them. Only for tasks whose
+    /// prompt lists the options ([`Probing::choice_order`]).
+    ///
+    /// # Errors
+    /// What is wrong with the document, or that the task's prompt does not list the options.
+    fn rotated(&self, _document: &Document, _shift: usize) -> FieldResult<Document> {
+        Err(NOT_LISTED.to_owned())
+    }
+
+    /// How the task reads a document whose question is left out: the same choices after the rest of the prompt. Only where
+    /// [`Probing::answer_only`] says so.
+    ///
+    /// # Errors
+    /// What is wrong with the document, or that nothing is left without the question.
+    fn without_question(&self, _document: &Document) -> FieldResult<Item> {
+        Err("the task cannot be asked without its question".to_owned())
+    }
+
     /// What the document's sample line says besides (`details`); `None` for most tasks.
     fn details(&self, _document: &Document) -> Option<Value> {
         None
@@ -448,6 +513,34 @@ pub trait Task: Send + Sync {
     /// Value of the primary metric that guessing gives on this document; `None` where guessing has no meaning.
     fn chance(&self, _document: &Document, item: &Item) -> Option<f64> {
         item.chance()
+    }
+}
+
+/// Which probes can be made of a task ([`super::probes`]); why not, where one cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probing {
+    /// Number of options that the prompt lists.
+    pub choice_order: Result<usize, &'static str>,
+    /// The choices say something without the question.
+    pub answer_only: Result<(), &'static str>,
+}
+
+/// Why the order of the options cannot matter.
+pub(super) const NOT_LISTED: &str = "the prompt does not list the options, each is scored by itself: their order cannot matter";
+
+impl Probing {
+    /// No probe, for one reason.
+    #[must_use]
+    pub const fn none(reason: &'static str) -> Self {
+        Self { choice_order: Err(reason), answer_only: Err(reason) }
+    }
+
+    /// The answers' texts are scored, and the prompt does not list them.
+    pub(super) const TEXTS: Self = Self { choice_order: Err(NOT_LISTED), answer_only: Ok(()) };
+
+    /// Choices that are not listed and say nothing alone, for this reason.
+    pub(super) const fn mute(reason: &'static str) -> Self {
+        Self { choice_order: Err(NOT_LISTED), answer_only: Err(reason) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::artifact_files::{self, StoredRun};
 use super::{InvalidInput, Outcome, UsageError};
+use crate::benchmark::probes;
 use crate::benchmark::registry::{self, Entry};
 use crate::benchmark::{ScoreRule, TaskSpec};
 use crate::evaluation::{read_samples, write_atomically};
@@ -174,7 +175,8 @@ fn read_side(path: &Path) -> anyhow::Result<Side> {
 fn read_run_side(path: &Path) -> anyhow::Result<Side> {
     let stored = artifact_files::read_run(path)?;
     let mut tasks = BTreeMap::new();
-    for sample in &stored.run.samples {
+    // Probes are no scores: what they asked is not what a task asks.
+    for sample in stored.run.samples.iter().filter(|sample| probes::leaf(&sample.task).is_none()) {
         let source = stored.folder().join(&sample.file);
         let bytes = fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
         if hex::encode(Sha256::digest(&bytes)) != sample.sha256 {

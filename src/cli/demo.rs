@@ -96,6 +96,7 @@ fn choice() -> Choice {
         engine: crate::engine::Choice::Auto,
         dtype: DType::F32,
         seed: 1234,
+        probes: false,
         resume: false,
         extend: None,
         coding_samples: None,

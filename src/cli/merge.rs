@@ -2,8 +2,8 @@
 
 use super::artifact_files::{self, StoredRun};
 use super::{InvalidInput, Outcome};
-use crate::benchmark::registry;
-use crate::evaluation::write_atomically;
+use crate::benchmark::{probes, registry};
+use crate::evaluation::{probe_figures, write_atomically};
 use crate::leaderboard::audit::audit_run;
 use crate::leaderboard::canonical;
 use crate::leaderboard::merge::merge;
@@ -105,9 +105,11 @@ fn join(output: &Path, mut stored: Vec<StoredRun>) -> anyhow::Result<Joined> {
     }
     let shards: Vec<Run> = stored.iter().map(|stored| stored.run.clone()).collect();
     let leaves = |task: &str| -> Vec<String> {
-        registry::leaves(task).map(|leaves| leaves.iter().map(|leaf| leaf.spec().name.clone()).collect()).unwrap_or_default()
+        let leaves = probes::probe(task).map_or_else(|| registry::leaves(task).unwrap_or_default(), probes::Probe::leaves);
+        leaves.iter().map(|leaf| leaf.spec().name.clone()).collect()
     };
-    let merged = merge(&shards, &pillars, leaves).map_err(|error| InvalidInput(error.to_string()))?;
+    let mut merged = merge(&shards, &pillars, leaves).map_err(|error| InvalidInput(error.to_string()))?;
+    merged.run.informational.probes = probe_figures(&merged.run);
 
     let mut sources = Vec::new();
     for (sample, owner) in merged.run.samples.iter().zip(&merged.owners) {

@@ -4,8 +4,9 @@
 //! true, whom BBQ's question stereotypes, what a program did, a WikiText page before detokenising) stands in `details`. In lines of older runs,
 //! which lack it, the score is checked as far as the answers bound it.
 
+use crate::benchmark::probes;
 use crate::benchmark::python::{sha256_hex, target_text};
-use crate::benchmark::{Document, Item, OutputKind, Response, Scoring, Task, Verdict};
+use crate::benchmark::{Document, Form, Item, OutputKind, Response, Scoring, Task, Verdict};
 use crate::leaderboard::audit::Difference;
 use crate::leaderboard::run::SampleLine;
 use crate::sandbox::Program;
@@ -36,6 +37,7 @@ pub(super) fn rescore(task: &dyn Task, line: &SampleLine, chat_template: bool) -
                 found.push(Difference::new(format!("/metrics/{key}"), message));
             }
         }
+        Expected::Contradiction(reason) => found.push(Difference::new("/metrics", format!("do not follow from the line: {reason}"))),
         Expected::Unknown => {}
     }
     text_of_page(task, &document, line, &mut found);
@@ -117,6 +119,8 @@ enum Expected {
     Metrics(Map<String, Value>),
     /// One metric, one of several values.
     OneOf(&'static str, Vec<Value>),
+    /// The line contradicts itself.
+    Contradiction(String),
     /// The line alone does not say.
     Unknown,
 }
@@ -155,11 +159,33 @@ fn expected_metrics(
         return Expected::OneOf(key, right_or_wrong());
     }
     let delimiter = if chat_template { "" } else { spec.target_delimiter };
-    let Some(item) = item(name, spec.output, line, delimiter) else { return Expected::Unknown };
+    let item = if probes::leaf(&spec.name).is_some() { forms(line, delimiter) } else { item(name, spec.output, line, delimiter) };
+    let Some(item) = item else {
+        let is_probe = probes::leaf(&spec.name).is_some();
+        return if is_probe { Expected::Contradiction("it does not say what was asked".to_owned()) } else { Expected::Unknown };
+    };
     match task.metrics(&Scoring { document, item: &item, responses, filtered, verdicts: &verdicts }) {
         Ok(metrics) => Expected::Metrics(metrics),
+        // All that a probe needs is in the line.
+        Err(reason) if probes::leaf(&spec.name).is_some() => Expected::Contradiction(reason),
         Err(_) => Expected::Unknown,
     }
+}
+
+/// The forms in which a probe asked the document: as many as the target lists right choices, each with as many choices.
+fn forms(line: &SampleLine, delimiter: &str) -> Option<Item> {
+    let golds = line.target.as_array()?;
+    let choices = line.arguments.len().checked_div(golds.len())?;
+    let forms = golds.iter().zip(line.arguments.chunks(choices.max(1))).map(|(gold, requests)| {
+        let question = requests.first()?.get(0)?.as_str()?.to_owned();
+        let choice = |request: &Value| {
+            let continuation = request.get(1)?.as_str()?;
+            Some(continuation.strip_prefix(delimiter).unwrap_or(continuation).to_owned())
+        };
+        let choices = requests.iter().map(choice).collect::<Option<_>>()?;
+        Some(Form { question, choices, gold: usize::try_from(gold.as_u64()?).ok()? })
+    });
+    forms.collect::<Option<_>>().map(Item::Forms)
 }
 
 fn item(name: &str, output: OutputKind, line: &SampleLine, delimiter: &str) -> Option<Item> {

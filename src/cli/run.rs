@@ -9,6 +9,7 @@ use crate::evaluation::{
     self, Control, Evaluated, HubDocuments, ModelUnderTest, RunFolderError, RunLine, RunOptions, SandboxedPrograms, Verbosity,
 };
 use crate::hub::{Hub, HubConfig, LocalModel, Progress, Weights, facts_of_folder};
+use crate::leaderboard::probes::{Probes, TaskProbes};
 use crate::leaderboard::{ModelRecord, Parameters, TaskStatus, WeightFile, run as artifact};
 use crate::sandbox::SandboxConfig;
 use crate::submission::{self, Format, Quantization, Submission};
@@ -91,6 +92,11 @@ pub(crate) struct Choice {
     /// ranked metric stays the greedy pass@1.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) coding_samples: Option<u32>,
+    /// Also probe the multiple-choice tasks: does the order of the options change the answer, and what is right without the question. Asks a
+    /// bounded part of each task's documents again (at most 400). The figures stand beside the scores and enter none; to add them to a
+    /// finished run, repeat its command with --probes --resume.
+    #[arg(long)]
+    pub(crate) probes: bool,
     /// Prompts as conversations, by the model's chat template: a separate, linked row, never a replacement.
     #[arg(long)]
     pub(crate) apply_chat_template: bool,
@@ -111,6 +117,7 @@ impl Choice {
             resume: self.resume,
             coding_samples: self.coding_samples.map(|samples| samples as usize),
             extend: self.extend.clone(),
+            probes: self.probes,
         }
     }
 }
@@ -342,6 +349,37 @@ fn print_summary(evaluated: &Evaluated) {
     if let Some(score) = run.aggregate.score {
         println!("  {:<24} {score:>9.2}", "aggregate");
     }
+    for line in run.informational.probes.iter().flat_map(probe_lines) {
+        println!("  {line}");
+    }
+}
+
+/// The figures of a run's probes, for people.
+fn probe_lines(probes: &Probes) -> Vec<String> {
+    let figure = |value: Option<f64>, interval: Option<[f64; 2]>| match (value, interval) {
+        (Some(value), Some([low, high])) => format!("{value:.2} [{low:.2}, {high:.2}]"),
+        (value, _) => value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}")),
+    };
+    let mut lines = vec!["probes (beside the scores, in none of them)".to_owned()];
+    for (task, TaskProbes { choice_order: order, answer_only: answer }) in &probes.tasks {
+        lines.push(match &order.reason {
+            Some(reason) => format!("{task}, choice order: {reason}"),
+            None => {
+                let accuracies: Vec<String> = order.accuracies.iter().map(|accuracy| figure(accuracy.value, None)).collect();
+                let changed = figure(order.changed.value, order.changed.ci95);
+                format!("{task}, choice order: {changed} % change their answer, accuracy by order {}, n={}", accuracies.join(" "), order.n)
+            }
+        });
+        lines.push(match &answer.reason {
+            Some(reason) => format!("{task}, answer only: {reason}"),
+            None => {
+                let without = figure(answer.accuracy.value, answer.accuracy.ci95);
+                let with = figure(answer.with_question.value, answer.with_question.ci95);
+                format!("{task}, answer only: {without}, with question {with}, chance {}, n={}", figure(answer.chance, None), answer.n)
+            }
+        });
+    }
+    lines
 }
 
 /// What the artifact says about the model: as submitted, as found on this disk.

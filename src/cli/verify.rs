@@ -4,10 +4,11 @@ use super::artifact_files::{self, StoredRun, counted};
 use super::rescore::{StoredProgram, close, rescore, stored_programs};
 use super::sign::AllowedSigners;
 use super::{InvalidInput, Outcome, UsageError};
+use crate::benchmark::probes;
 use crate::benchmark::registry::{self, Entry};
-use crate::benchmark::{DocumentScore, Task, TaskSpec, Verdict, long_context};
+use crate::benchmark::{DocumentScore, Group, Task, TaskSpec, Verdict, long_context};
 use crate::engine::longest_text;
-use crate::evaluation::{ProgramRunner, SandboxedPrograms, group_record, leaf_record, read_samples, task_of_run};
+use crate::evaluation::{ProgramRunner, SandboxedPrograms, group_record, leaf_record, probe_figures, read_samples, task_of_run};
 use crate::leaderboard::audit::{Difference, audit_run, differences};
 use crate::leaderboard::registry::Entry as ModelEntry;
 use crate::leaderboard::run::{GroupRecord, Metric, Run, SampleFile, SampleLine, TaskRecord, TaskStatus};
@@ -198,6 +199,10 @@ fn verify_run(stored: &StoredRun, verification: &mut Verification) -> anyhow::Re
     for (name, task) in &run.tasks {
         verification.say(path, task_differences(run, name, task, &scores));
     }
+    for (name, probe) in &run.probes {
+        verification.say(path, probe_differences(run, name, probe, &scores));
+    }
+    verification.say(path, differences("/informational/probes", &probe_figures(run), &run.informational.probes));
     verification.say(path, long_context_differences(stored));
     Ok(())
 }
@@ -382,37 +387,56 @@ fn task_differences(run: &Run, name: &str, task: &TaskRecord, scores: &BTreeMap<
             let asked = task_of_run(run, name).unwrap_or_else(|| std::sync::Arc::clone(entry));
             leaf_differences(&pointer, asked.spec(), task, scores.get(name))
         }
-        Ok(Entry::Group(group)) => {
-            let mut found = Vec::new();
-            for member in &group.members {
-                let pointer = format!("{pointer}/subtasks/{member}");
-                match (task.subtasks.get(member), registry::task(member)) {
-                    (Some(leaf), Ok(entry)) => found.extend(leaf_differences(&pointer, entry.spec(), leaf, scores.get(member))),
-                    (None, _) if task.status == TaskStatus::Ok => found.push(Difference::new(pointer, "is missing")),
-                    _ => {}
-                }
-            }
-            for extra in task.subtasks.keys().filter(|subtask| !group.members.contains(subtask)) {
-                found.push(Difference::new(format!("{pointer}/subtasks/{extra}"), format!("is not a subtask of {name}")));
-            }
-            if let Some(spec) = group.members.first().and_then(|member| registry::task(member).ok()) {
-                let expected = group_record(group, &registry::groups_within(group), task.subtasks.clone(), spec.spec());
-                compare_records(&pointer, &expected, task, &mut found);
-                for (name, expected) in &expected.groups {
-                    let actual = task.groups.get(name).cloned().unwrap_or_default();
-                    compare_groups(&format!("{pointer}/groups/{name}"), expected, &actual, &mut found);
-                }
-                if expected.status != task.status {
-                    let message = format!("is {:?}, follows from the subtasks as {:?}", task.status, expected.status);
-                    found.push(Difference::new(format!("{pointer}/status"), message));
-                }
-            }
-            found
-        }
+        Ok(Entry::Group(group)) => group_differences(&pointer, run, group, task, scores),
     }
     .into_iter()
     .chain(fewshot_difference(run, name, task))
     .collect()
+}
+
+/// Where the figures of a group do not follow from its subtasks, or theirs from their documents.
+fn group_differences(
+    pointer: &str,
+    run: &Run,
+    group: &Group,
+    task: &TaskRecord,
+    scores: &BTreeMap<String, Vec<DocumentScore>>,
+) -> Vec<Difference> {
+    let mut found = Vec::new();
+    for member in &group.members {
+        let pointer = format!("{pointer}/subtasks/{member}");
+        match (task.subtasks.get(member), task_of_run(run, member)) {
+            (Some(leaf), Some(entry)) => found.extend(leaf_differences(&pointer, entry.spec(), leaf, scores.get(member))),
+            (None, _) if task.status == TaskStatus::Ok => found.push(Difference::new(pointer, "is missing")),
+            _ => {}
+        }
+    }
+    for extra in task.subtasks.keys().filter(|subtask| !group.members.contains(subtask)) {
+        found.push(Difference::new(format!("{pointer}/subtasks/{extra}"), format!("is not a subtask of {}", group.name)));
+    }
+    if let Some(spec) = group.members.first().and_then(|member| task_of_run(run, member)) {
+        let expected = group_record(group, &registry::groups_within(group), task.subtasks.clone(), spec.spec());
+        compare_records(pointer, &expected, task, &mut found);
+        for (name, expected) in &expected.groups {
+            let actual = task.groups.get(name).cloned().unwrap_or_default();
+            compare_groups(&format!("{pointer}/groups/{name}"), expected, &actual, &mut found);
+        }
+        if expected.status != task.status {
+            let message = format!("is {:?}, follows from the subtasks as {:?}", task.status, expected.status);
+            found.push(Difference::new(format!("{pointer}/status"), message));
+        }
+    }
+    found
+}
+
+/// Where a probe's figures do not follow from its documents.
+fn probe_differences(run: &Run, name: &str, probe: &TaskRecord, scores: &BTreeMap<String, Vec<DocumentScore>>) -> Vec<Difference> {
+    let pointer = format!("/probes/{name}");
+    match probes::probe(name).map(|probe| &probe.entry) {
+        None => vec![Difference::new(pointer, "is not a probe of this program")],
+        Some(Entry::Task(task)) => leaf_differences(&pointer, task.spec(), probe, scores.get(name)),
+        Some(Entry::Group(group)) => group_differences(&pointer, run, group, probe, scores),
+    }
 }
 
 /// The number of examples is the suite's, unless the run says otherwise.

@@ -7,6 +7,7 @@
 use super::RunFolderError;
 use super::leaf::EarlierAnswers;
 use super::samples::{is_intact, read_samples};
+use crate::benchmark::probes::base_of;
 use crate::leaderboard::identity::{RunIdentity, TaskIdentity};
 use crate::leaderboard::run::{Run, SampleFile, TaskStatus};
 use anyhow::Context;
@@ -54,13 +55,14 @@ impl Extended {
         Ok(Self { runs })
     }
 
-    /// What the runs answered to one leaf of a task, by document hash.
+    /// What the runs answered to one leaf of a task or probe, by document hash. What a probe asked follows from its task's identity.
     pub(super) fn answers(&self, task: &str, wanted: &TaskIdentity, leaf: &str) -> BTreeMap<String, EarlierAnswers> {
         let mut answers = BTreeMap::new();
         for (folder, run) in &self.runs {
-            let scored = run.tasks.get(task).is_some_and(|record| record.status == TaskStatus::Ok);
+            let record = run.tasks.get(task).or_else(|| run.probes.get(task));
+            let scored = record.is_some_and(|record| record.status == TaskStatus::Ok);
             let Some(file) = run.samples.iter().find(|file| file.task == leaf) else { continue };
-            if scored && run.identity.tasks.get(task) == Some(wanted) && wanted.dataset_revision.is_some() {
+            if scored && run.identity.tasks.get(base_of(task)) == Some(wanted) && wanted.dataset_revision.is_some() {
                 answers.extend(read_answers(folder, file));
             }
         }

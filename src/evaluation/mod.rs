@@ -9,6 +9,7 @@ mod energy;
 mod files;
 mod journal;
 mod leaf;
+mod probes;
 mod programs;
 mod progress;
 mod record;
@@ -18,6 +19,7 @@ mod samples;
 pub use documents::{DocumentSource, HubDocuments, Rows};
 pub use energy::EnergyWatch;
 pub use files::write_atomically;
+pub use probes::probe_figures;
 pub use programs::{ProgramRunner, SandboxedPrograms};
 pub use progress::{RunLine, RunProgress, Verbosity};
 pub use record::{MOST_SAMPLES, group_record, leaf_record, task_of_run};
@@ -51,6 +53,8 @@ pub struct RunOptions {
     pub resume: bool,
     /// Sampled answers for each document of coding tasks, for pass@k beside the ranked greedy pass@1.
     pub coding_samples: Option<usize>,
+    /// Also the probes of the tasks that are run ([`crate::benchmark::probes`]): figures beside the scores, which stay as they are.
+    pub probes: bool,
     /// A run folder whose answers are taken over, besides those that lie in the same output folder.
     pub extend: Option<PathBuf>,
 }
@@ -68,6 +72,7 @@ impl Default for RunOptions {
             apply_chat_template: false,
             resume: false,
             coding_samples: None,
+            probes: false,
             extend: None,
         }
     }

@@ -11,9 +11,12 @@ use std::sync::Arc;
 /// Share of flagged documents (no answer found, empty answer, truncated request) above which the score carries a warning.
 const WARNING_SHARE: f64 = 0.10;
 
-/// The leaf task as a run asked it: with sampled answers where the run's identity says so. `None` where this program has no such task.
+/// The leaf task, or the leaf of a probe, as a run asked it: with sampled answers where the run's identity says so. `None` where this program has no such task.
 #[must_use]
 pub fn task_of_run(run: &Run, leaf: &str) -> Option<Arc<dyn Task>> {
+    if let Some(probe) = benchmark::probes::leaf(leaf) {
+        return Some(probe);
+    }
     let task = registry::task(leaf).ok()?;
     let samples = run.identity.tasks.get(leaf).and_then(|task| task.decoding.get("sampled")?.get("samples")?.as_u64());
     match samples.and_then(|samples| usize::try_from(samples).ok()) {

@@ -4,9 +4,11 @@ use super::documents::DocumentSource;
 use super::earlier::Extended;
 use super::files::write_atomically;
 use super::leaf::{self, Again, AnsweredLeaf, Executed, LeafContext, SELF_CHECK_LEAST};
+use super::probes::probe_figures;
 use super::record::{constant_answer_warning, constant_text_warning, gate_self_check, group_record, leaf_record, truncation_warning};
 use super::samples::{is_intact, read_samples, write_samples};
 use super::{Control, ProgramRunner, RunError, RunLine, RunOptions, Verbosity, may_pass};
+use crate::benchmark::probes::{self, Probe};
 use crate::benchmark::registry::{self, Entry};
 use crate::benchmark::suites::{Pillar, Suite, SuiteTask};
 use crate::benchmark::{
@@ -185,6 +187,7 @@ pub fn run(
                 None => before.cloned(),
             };
             run.informational.long_context = long_context_of(&run, &folder, &plan, window)?;
+            run.informational.probes = probe_figures(&run);
             run.environment.details.extend(extended.details());
             write_atomically(&folder.join("run.json"), canonical::to_pretty(&run)?.as_bytes())?;
             run
@@ -311,6 +314,8 @@ struct PlannedTask {
     documents: Option<Subset>,
     /// Documents of each leaf that the suite takes which this one extends.
     first: Option<Subset>,
+    /// The probed task, where this is a probe: its record goes to the run's probes, and it is not part of the run's id.
+    probe_of: Option<&'static Entry>,
 }
 
 impl PlannedTask {
@@ -323,10 +328,16 @@ impl PlannedTask {
     }
 
     fn version(&self) -> String {
-        match self.entry {
+        // A probe asks as its task does, of which it is a function: that task's identity is its own.
+        match self.probe_of.unwrap_or(self.entry) {
             Entry::Task(task) => task.spec().version.clone(),
             Entry::Group(group) => group.version.clone(),
         }
+    }
+
+    /// The record of this task in a run.
+    fn record_of<'a>(&self, run: &'a Run) -> Option<&'a TaskRecord> {
+        if self.probe_of.is_some() { run.probes.get(self.name()) } else { run.tasks.get(self.name()) }
     }
 
     fn shots(&self) -> u32 {
@@ -337,7 +348,7 @@ impl PlannedTask {
 /// What is asked for, resolved against the registry before anything runs.
 struct Plan {
     suite: Suite,
-    /// Tasks to run now.
+    /// Tasks to run now, then their probes.
     tasks: Vec<PlannedTask>,
     /// Tasks that the run's id stands for: the suite's, and others that were asked for. Shards of one run share it.
     identified: Vec<PlannedTask>,
@@ -359,7 +370,13 @@ impl Plan {
             let mut seen = BTreeSet::new();
             names.iter().filter(|name| seen.insert(name.as_str())).map(|name| planned_task(&suite, name, options)).collect()
         };
-        let tasks = planned(&wanted)?;
+        let mut tasks = planned(&wanted)?;
+        if options.probes {
+            let probed = tasks.iter().flat_map(|task| probes::probes_of(task.name()).map(|probe| (task.entry, probe)));
+            let probed: Vec<PlannedTask> =
+                probed.map(|(base, probe)| planned_probe(&suite, base, probe, options)).collect::<anyhow::Result<_>>()?;
+            tasks.extend(probed);
+        }
         let identified = planned(&of_suite.into_iter().chain(wanted).collect::<Vec<_>>())?;
         Ok(Self { suite, tasks, identified })
     }
@@ -406,18 +423,24 @@ impl Plan {
     ) -> Run {
         let engine = model.description();
         let mut tasks = BTreeMap::new();
+        let mut probes = BTreeMap::new();
         let mut samples = Vec::new();
         let mut began = started_at;
         // Tasks of the same run that were finished by an earlier command (a shard) stay.
         if let Some(earlier) = earlier {
             began = began.min(earlier.started_at);
-            let kept = |name: &str| earlier.tasks.contains_key(name) && !finished.contains_key(name);
-            samples
-                .extend(earlier.samples.iter().filter(|file| self.owner_of(&file.task).is_some_and(|entry| kept(entry.name()))).cloned());
+            let kept = |name: &str| !finished.contains_key(name);
+            let records = || earlier.tasks.iter().chain(&earlier.probes);
+            // Every file belongs to one record: as its own, or as a subtask's.
+            let is_of = |file: &SampleFile, name: &str, record: &TaskRecord| file.task == name || record.subtasks.contains_key(&file.task);
+            let is_kept = |file: &&SampleFile| records().any(|(name, record)| kept(name) && is_of(file, name, record));
+            samples.extend(earlier.samples.iter().filter(is_kept).cloned());
             tasks.extend(earlier.tasks.iter().filter(|(name, _)| kept(name)).map(|(name, record)| (name.clone(), record.clone())));
+            probes.extend(earlier.probes.iter().filter(|(name, _)| kept(name)).map(|(name, record)| (name.clone(), record.clone())));
         }
         for (name, task) in finished {
-            tasks.insert(name, task.record);
+            let is_probe = self.tasks.iter().any(|planned| planned.name() == name && planned.probe_of.is_some());
+            if is_probe { &mut probes } else { &mut tasks }.insert(name, task.record);
             samples.extend(task.samples);
         }
         samples.sort();
@@ -437,17 +460,14 @@ impl Plan {
             environment: environment(model, programs),
             started_at: began,
             finished_at,
-            requested: tasks.keys().cloned().collect(),
+            requested: tasks.keys().chain(probes.keys()).cloned().collect::<BTreeSet<_>>().into_iter().collect(),
             tasks,
+            probes,
             pillars,
             aggregate,
             informational: artifact::Informational::default(),
             samples,
         }
-    }
-
-    fn owner_of(&self, leaf: &str) -> Option<&PlannedTask> {
-        self.identified.iter().find(|task| task.leaves.iter().any(|member| member.spec().name == leaf))
     }
 }
 
@@ -466,6 +486,20 @@ fn planned_task(suite: &Suite, name: &str, options: &RunOptions) -> anyhow::Resu
         documents: of_suite.and_then(|task| task.documents),
         leaves: leaves.into_iter().map(sampled).collect(),
         first,
+        probe_of: None,
+    })
+}
+
+/// As many examples as the probed task has, and a part of the documents by the probe's own rule.
+fn planned_probe(suite: &Suite, base: &'static Entry, probe: &'static Probe, options: &RunOptions) -> anyhow::Result<PlannedTask> {
+    let planned = planned_task(suite, base.name(), options)?;
+    Ok(PlannedTask {
+        entry: &probe.entry,
+        leaves: probe.leaves(),
+        documents: Some(probe.documents(suite.name)),
+        first: suite.extends.filter(|_| options.limit.is_none()).map(|smaller| probe.documents(smaller)),
+        probe_of: Some(base),
+        ..planned
     })
 }
 
@@ -643,7 +677,8 @@ impl Worker<'_> {
         match self.try_leaf(planned, task, again) {
             Ok((mut finished, checks)) => {
                 finished.record.duration_s = began.elapsed().as_secs_f64();
-                finished.energy = reading.map(|(watch, before)| watch.task(&before, task.spec(), &finished.record));
+                // What probes take is no part of what the scores cost.
+                finished.energy = reading.filter(|_| planned.probe_of.is_none()).map(|(watch, before)| watch.task(&before, task.spec(), &finished.record));
                 Ok(AskedLeaf { finished, checks: Some(checks) })
             }
             Err(error) => {
@@ -678,7 +713,7 @@ impl Worker<'_> {
     /// The record of a leaf in the artifact that an earlier command wrote.
     fn published(&self, planned: &PlannedTask, leaf: &str) -> Option<FinishedTask> {
         let earlier = self.earlier?;
-        let task = earlier.tasks.get(planned.name())?;
+        let task = planned.record_of(earlier)?;
         let record = match planned.entry {
             Entry::Task(_) => task,
             Entry::Group(_) => task.subtasks.get(leaf)?,
@@ -779,7 +814,9 @@ impl Worker<'_> {
         record.tokens_recomputed = answered.usage.tokens_recomputed;
         record.warnings.extend(truncation_warning(record.truncated, requests as u64));
         if task.spec().output == OutputKind::MultipleChoice {
-            record.warnings.extend(constant_answer_warning(&chosen(&answered.responses)));
+            // A probe's answers are to several forms of a question, of which the task's own is warned of with the task.
+            let is_one_form = answered.built.instances.iter().all(|instance| instance.item.forms() == 1);
+            record.warnings.extend(constant_answer_warning(&chosen(&answered.responses)).filter(|_| is_one_form));
         }
         record.warnings.extend(constant_text_warning(&first_texts(&answered.responses)));
     }

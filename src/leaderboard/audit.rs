@@ -41,6 +41,12 @@ pub fn audit_run(run: &Run, pillars: Option<&[PillarSpec]>) -> Vec<Difference> {
     for (name, task) in &run.tasks {
         audit_task(&format!("/tasks/{}", escape(name)), task, limited, &mut found);
     }
+    for (name, probe) in &run.probes {
+        let pointer = format!("/probes/{}", escape(name));
+        // It asks a part of the documents by its own rule.
+        audit_task(&pointer, probe, true, &mut found);
+        audit_no_score(&pointer, probe, &mut found);
+    }
     audit_samples(run, &mut found);
     match pillars {
         None => found.push(Difference::new(
@@ -82,10 +88,20 @@ fn audit_task(pointer: &str, task: &TaskRecord, limited: bool, found: &mut Vec<D
     }
 }
 
-/// Every scored (sub)task has exactly one sample file with as many lines as documents.
+/// A probe has figures and no score.
+fn audit_no_score(pointer: &str, probe: &TaskRecord, found: &mut Vec<Difference>) {
+    if probe.score.is_some() || probe.score_stderr.is_some() || probe.score_ci95.is_some() {
+        found.push(Difference::new(format!("{pointer}/score"), "is a number, but a probe has no score"));
+    }
+    for (name, leaf) in &probe.subtasks {
+        audit_no_score(&format!("{pointer}/subtasks/{}", escape(name)), leaf, found);
+    }
+}
+
+/// Every scored (sub)task and probe has exactly one sample file with as many lines as documents.
 fn audit_samples(run: &Run, found: &mut Vec<Difference>) {
     let mut leaves: Vec<(&str, &TaskRecord)> = Vec::new();
-    for (name, task) in &run.tasks {
+    for (name, task) in run.tasks.iter().chain(&run.probes) {
         if task.subtasks.is_empty() {
             leaves.push((name, task));
         }

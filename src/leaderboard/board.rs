@@ -6,6 +6,7 @@ use super::badges::{self, Badge};
 use super::canonical;
 use super::paired::{ItemScores, RunDifference, Test};
 use super::pillars::PillarSpec;
+use super::probes::{self, AnswerOnly, ChoiceOrder, Column, Measured, TaskProbes};
 use super::ranking::{self, RunClass};
 use super::registry::{Action, Entry, Imported, Registry, RunSummary, TaskSummary};
 use super::run::{Aggregate, EngineRecord, Figure, FigureSet, Limit, Parameters, Quantization, SuiteRecord, TaskStatus, Warning, figure};
@@ -143,6 +144,8 @@ pub struct Row {
     pub efficiency: FigureCell,
     /// Long-context grid.
     pub long_context: Option<serde_json::Value>,
+    /// Figures of probes: beside the scores, in none of them.
+    pub probes: ProbeCells,
     /// Badges.
     pub badges: Vec<String>,
     /// Remarks of all tasks.
@@ -222,6 +225,35 @@ pub struct FigureCell {
     pub method: String,
     /// Hardware class.
     pub hardware_class: Option<String>,
+    /// Why there is no value.
+    pub reason: Option<String>,
+}
+
+/// What probes found about the run that the row shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeCells {
+    /// Share of documents whose chosen option depends on the order of the options, in points.
+    pub choice_order: ProbeCell,
+    /// Accuracy without the question, in points.
+    pub answer_only: ProbeCell,
+    /// Accuracy of the same documents with the question, in points.
+    pub with_question: ProbeCell,
+    /// Chance level of `answer_only`, in points.
+    pub chance: Option<f64>,
+    /// By task; empty without probes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tasks: BTreeMap<String, TaskProbes>,
+}
+
+/// One figure of probes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeCell {
+    /// In points; `null` with a reason where it was not measured.
+    pub value: Option<f64>,
+    /// 95 % interval.
+    pub ci95: Option<[f64; 2]>,
     /// Why there is no value.
     pub reason: Option<String>,
 }
@@ -487,6 +519,7 @@ fn row(entry: &Entry, suite: Option<&SuiteRecord>, items: &ItemScores) -> Row {
         co2: figure_cell(run, figure::CO2_PER_1K_TOKENS, "g"),
         efficiency: figure_cell(run, figure::EFFICIENCY, "1/Wh"),
         long_context: run.and_then(|run| run.long_context.clone()),
+        probes: probe_cells(run),
         badges: Vec::new(),
         warnings: run.map(warnings_of).unwrap_or_default(),
         run: run.map(|run| run_link(run, run, &entry.runs, items)),
@@ -717,6 +750,48 @@ fn figure_cell(run: Option<&RunSummary>, name: &str, unit: &str) -> FigureCell {
             method: "unavailable".to_owned(),
             hardware_class: energy.map(|energy| energy.hardware_class.clone()),
             reason: Some(if run.is_some() { "not measured in this run" } else { "no run" }.to_owned()),
+        },
+    }
+}
+
+fn probe_cells(run: Option<&RunSummary>) -> ProbeCells {
+    let none = |reason: &str| ProbeCell { value: None, ci95: None, reason: Some(reason.to_owned()) };
+    let Some(found) = run.and_then(|run| run.probes.as_ref()) else {
+        let cell = none(if run.is_some() { probes::NOT_MEASURED } else { "no run" });
+        return ProbeCells {
+            choice_order: cell.clone(),
+            answer_only: cell.clone(),
+            with_question: cell,
+            chance: None,
+            tasks: BTreeMap::new(),
+        };
+    };
+    let cell = |column: &Column| ProbeCell { value: rounded(column.value), ci95: rounded_pair(column.ci95), reason: column.reason.clone() };
+    ProbeCells {
+        choice_order: cell(&found.choice_order),
+        answer_only: cell(&found.answer_only),
+        with_question: cell(&found.with_question),
+        chance: rounded(found.chance),
+        tasks: found.tasks.iter().map(|(name, task)| (name.clone(), rounded_probes(task))).collect(),
+    }
+}
+
+fn rounded_probes(task: &TaskProbes) -> TaskProbes {
+    let measured = |figure: Measured| Measured { value: rounded(figure.value), ci95: rounded_pair(figure.ci95) };
+    let (order, answer) = (&task.choice_order, &task.answer_only);
+    TaskProbes {
+        choice_order: ChoiceOrder {
+            changed: measured(order.changed),
+            accuracies: order.accuracies.iter().copied().map(measured).collect(),
+            spread: rounded(order.spread),
+            published_order_advantage: measured(order.published_order_advantage),
+            ..order.clone()
+        },
+        answer_only: AnswerOnly {
+            accuracy: measured(answer.accuracy),
+            with_question: measured(answer.with_question),
+            chance: rounded(answer.chance),
+            ..answer.clone()
         },
     }
 }

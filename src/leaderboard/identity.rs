@@ -1,6 +1,7 @@
 //! What determines a run's scores, and the run id that is its digest.
 
 use super::canonical;
+use super::probes;
 use super::run::{Limit, Run, TaskRecord};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -98,7 +99,7 @@ impl RunIdentity {
         expect("/limit", Limit::describe(self.limit), Limit::describe(run.limit));
         expect("/chat_template", self.chat_template.is_some().to_string(), run.chat_template.to_string());
         for name in &run.requested {
-            if !run.tasks.contains_key(name) {
+            if !run.tasks.contains_key(name) && !run.probes.contains_key(name) {
                 found.push((format!("/tasks/{name}"), "is missing, but the run was asked for this task".to_owned()));
             }
         }
@@ -106,6 +107,18 @@ impl RunIdentity {
             match self.tasks.get(name) {
                 Some(task) if run.requested.contains(name) => found.extend(task.contradictions(&format!("/tasks/{name}"), record)),
                 _ => found.push((format!("/tasks/{name}"), "is present, but the run was not asked for this task".to_owned())),
+            }
+        }
+        for (name, record) in &run.probes {
+            let pointer = format!("/probes/{name}");
+            // A probe is asked as its task is; its own version is the program's.
+            match probes::base_of(name).and_then(|base| self.tasks.get(base)) {
+                Some(task) if run.requested.contains(name) => {
+                    let task = TaskIdentity { version: record.version.clone(), ..task.clone() };
+                    found.extend(task.contradictions(&pointer, record));
+                }
+                Some(_) => found.push((pointer, "is present, but the run was not asked for this probe".to_owned())),
+                None => found.push((pointer, "is a probe of no task of the run's identity".to_owned())),
             }
         }
         found

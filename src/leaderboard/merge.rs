@@ -39,7 +39,8 @@ pub struct Merged {
 }
 
 /// Joins shards, in any order. A task that one shard has finished and another has failed is taken as finished; two results of one task must
-/// have the same answers. `pillars` are those of the run's suite. `leaves` gives the names of the sample files of a task.
+/// have the same answers. `pillars` are those of the run's suite. `leaves` gives the names of the sample files of a task or probe. The figures
+/// of the probes are left for the caller, who knows which task has which.
 ///
 /// # Errors
 /// See [`MergeError`].
@@ -50,6 +51,8 @@ pub fn merge(shards: &[Run], pillars: &[PillarSpec], leaves: impl Fn(&str) -> Ve
     let first = *order.first().ok_or(MergeError::Nothing)?;
     let mut run = shards[first].clone();
     run.tasks.clear();
+    run.probes.clear();
+    run.informational.probes = None;
     run.samples.clear();
     let mut files: Vec<(SampleFile, usize)> = Vec::new();
     for &index in &order {
@@ -60,10 +63,13 @@ pub fn merge(shards: &[Run], pillars: &[PillarSpec], leaves: impl Fn(&str) -> Ve
         run.started_at = run.started_at.min(shard.started_at);
         run.finished_at = run.finished_at.max(shard.finished_at);
         run.requested.extend(shard.requested.iter().cloned());
-        for (name, task) in &shard.tasks {
+        let tasks = shard.tasks.iter().map(|(name, task)| (name, task, false));
+        let probes = shard.probes.iter().map(|(name, probe)| (name, probe, true));
+        for (name, task, is_probe) in tasks.chain(probes) {
+            let joined = if is_probe { &mut run.probes } else { &mut run.tasks };
             let samples: Vec<SampleFile> =
                 leaves(name).iter().filter_map(|leaf| shard.samples.iter().find(|s| s.task == *leaf)).cloned().collect();
-            if let Some(known) = run.tasks.get(name) {
+            if let Some(known) = joined.get(name) {
                 let answers: Vec<&SampleFile> =
                     files.iter().map(|(file, _)| file).filter(|file| samples.iter().any(|s| s.task == file.task)).collect();
                 match (known.status == TaskStatus::Ok, task.status == TaskStatus::Ok) {
@@ -80,7 +86,7 @@ pub fn merge(shards: &[Run], pillars: &[PillarSpec], leaves: impl Fn(&str) -> Ve
             }
             files.retain(|(file, _)| !samples.iter().any(|sample| sample.task == file.task));
             files.extend(samples.into_iter().map(|sample| (sample, index)));
-            run.tasks.insert(name.clone(), task.clone());
+            joined.insert(name.clone(), task.clone());
         }
         let (mine, theirs) = (&mut run.informational, &shard.informational);
         mine.long_context = joined_grids(mine.long_context.take(), theirs.long_context.as_ref());

@@ -11,6 +11,7 @@ pub mod import;
 pub mod merge;
 pub mod paired;
 pub mod pillars;
+pub mod probes;
 pub mod ranking;
 pub mod registry;
 pub mod report;

@@ -5,6 +5,7 @@
 
 use super::canonical;
 use super::energy;
+use super::probes::Probes;
 use super::ranking;
 use super::run::{
     Aggregate, EngineRecord, FigureSet, Limit, Parameters, PillarScore, Quantization, Run, SuiteRecord, TaskRecord, TaskStatus, Warning,
@@ -211,6 +212,9 @@ pub struct RunSummary {
     /// Long-context grid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub long_context: Option<serde_json::Value>,
+    /// Figures of probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Probes>,
 }
 
 /// What the registry keeps of a task.
@@ -315,6 +319,7 @@ impl RunSummary {
             edge: run.informational.edge.clone(),
             energy: run.informational.energy.as_ref().map(energy::without_tasks),
             long_context: run.informational.long_context.clone(),
+            probes: run.informational.probes.clone(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Scores are in points, 0 to 100; metrics are as lm-evaluation-harness gives them. Missing is `null`, never 0.
 
 use super::identity::RunIdentity;
+use super::probes::Probes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,10 +40,14 @@ pub struct Run {
     pub started_at: DateTime<Utc>,
     /// When the run ended, UTC. Dates of the registry come from here.
     pub finished_at: DateTime<Utc>,
-    /// Tasks that were asked for, sorted: a shard of a run names its part of the tasks that `identity` stands for.
+    /// Tasks and probes that were asked for, sorted: a shard of a run names its part of the tasks that `identity` stands for.
     pub requested: Vec<String>,
     /// Results by task name, one for each task that was asked for.
     pub tasks: BTreeMap<String, TaskRecord>,
+    /// Results of probes by name (`mmlu_choice_order`), where any were asked for. They determine no score, so they are not part of the run's
+    /// id: what they asked follows from the identity of the task that they are of. None has a score.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub probes: BTreeMap<String, TaskRecord>,
     /// Pillars by name; every pillar of the suite is present.
     pub pillars: BTreeMap<String, PillarScore>,
     /// The weighted mean of the pillars.
@@ -439,6 +444,9 @@ pub struct Informational {
     /// Energy and CO₂.
     #[serde(default)]
     pub energy: Option<FigureSet>,
+    /// Figures of the run's probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Probes>,
 }
 
 /// Measured figures of one machine.

@@ -4,7 +4,7 @@ use crate::benchmark::fields::{self, FieldResult};
 use crate::benchmark::registry::Entry;
 use crate::benchmark::score::{Metrics, Scoring};
 use crate::benchmark::smoke;
-use crate::benchmark::{Dataset, Document, Item, Task, TaskSpec};
+use crate::benchmark::{Dataset, Document, Item, Probing, Task, TaskSpec};
 
 struct Arc {
     spec: TaskSpec,
@@ -40,6 +40,14 @@ impl Task for Arc {
             .ok_or_else(|| format!("column `answerKey` is `{key}`, but the choices are {}", labels.join(", ")))?;
         let question = format!("Question: {}\nAnswer:", fields::text(document, "question")?);
         Ok(Item::Choice { question, choices: fields::texts(options, "text")?, gold })
+    }
+
+    fn probing(&self) -> Probing {
+        Probing::TEXTS
+    }
+
+    fn without_question(&self, document: &Document) -> FieldResult<Item> {
+        Ok(self.item(document)?.with_question("Answer:"))
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {

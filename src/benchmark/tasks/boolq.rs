@@ -4,7 +4,7 @@ use crate::benchmark::fields::{self, FieldResult};
 use crate::benchmark::registry::Entry;
 use crate::benchmark::score::{Metrics, Scoring};
 use crate::benchmark::smoke;
-use crate::benchmark::{Dataset, Document, Item, Sampler, Task, TaskSpec};
+use crate::benchmark::{Dataset, Document, Item, Probing, Sampler, Task, TaskSpec};
 
 struct BoolQ {
     spec: TaskSpec,
@@ -36,6 +36,10 @@ impl Task for BoolQ {
             choices: vec!["no".to_owned(), "yes".to_owned()],
             gold: fields::index(document, "label")?,
         })
+    }
+
+    fn probing(&self) -> Probing {
+        Probing::mute("the choices are no and yes for every question")
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {

@@ -4,7 +4,7 @@
 use crate::benchmark::fields::{self, FieldResult};
 use crate::benchmark::registry::Entry;
 use crate::benchmark::score::{Metrics, Scoring, truth};
-use crate::benchmark::{Dataset, Document, Item, MetricSpec, ScoreRule, Task, TaskSpec};
+use crate::benchmark::{Dataset, Document, Item, MetricSpec, Probing, ScoreRule, Task, TaskSpec};
 use serde_json::json;
 
 struct CrowsPairs {
@@ -35,6 +35,10 @@ impl Task for CrowsPairs {
             choices: vec![fields::text(document, "sent_more")?.to_owned(), fields::text(document, "sent_less")?.to_owned()],
             gold: 0,
         })
+    }
+
+    fn probing(&self) -> Probing {
+        Probing::mute("it is asked without a question, and neither sentence is right")
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {

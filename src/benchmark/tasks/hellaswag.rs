@@ -4,7 +4,7 @@ use crate::benchmark::fields::{self, FieldResult};
 use crate::benchmark::python::{capitalize, strip};
 use crate::benchmark::registry::Entry;
 use crate::benchmark::score::{Metrics, Scoring};
-use crate::benchmark::{Dataset, Document, Item, Sampler, Task, TaskSpec};
+use crate::benchmark::{Dataset, Document, Item, Probing, Sampler, Task, TaskSpec};
 use serde_json::json;
 
 struct HellaSwag {
@@ -69,6 +69,14 @@ impl Task for HellaSwag {
             choices: fields::texts(document, "choices")?,
             gold: fields::index(document, "gold")?,
         })
+    }
+
+    fn probing(&self) -> Probing {
+        Probing::TEXTS
+    }
+
+    fn without_question(&self, document: &Document) -> FieldResult<Item> {
+        Ok(self.item(document)?.with_question(""))
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {

@@ -3,7 +3,7 @@
 use crate::benchmark::fields::{self, FieldResult};
 use crate::benchmark::registry::Entry;
 use crate::benchmark::score::{Metrics, Scoring};
-use crate::benchmark::{Dataset, Document, Item, Task, TaskSpec};
+use crate::benchmark::{Dataset, Document, Item, Probing, Task, TaskSpec};
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -51,6 +51,14 @@ impl Task for MathQa {
             choices: choices(fields::text(document, "options")?),
             gold,
         })
+    }
+
+    fn probing(&self) -> Probing {
+        Probing::TEXTS
+    }
+
+    fn without_question(&self, document: &Document) -> FieldResult<Item> {
+        Ok(self.item(document)?.with_question("Answer:"))
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {

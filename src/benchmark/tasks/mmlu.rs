@@ -5,7 +5,8 @@ use crate::benchmark::python::strip;
 use crate::benchmark::registry::Entry;
 use crate::benchmark::score::{Metrics, Scoring};
 use crate::benchmark::smoke;
-use crate::benchmark::{Dataset, Document, Group, Item, Sampler, Task, TaskSpec};
+use crate::benchmark::{Dataset, Document, Group, Item, Probing, Sampler, Task, TaskSpec};
+use serde_json::Value;
 
 const STEM: &[&str] = &[
     "abstract_algebra",
@@ -113,22 +114,50 @@ fn mmlu(name: &str, subject: &str, dataset: Dataset, measures: &'static str) -> 
     Entry::task(Mmlu { spec })
 }
 
+/// The part of the prompt that lists the options.
+fn options(document: &Document) -> FieldResult<String> {
+    let choices = fields::texts(document, "choices")?;
+    let [a, b, c, d] = choices.as_slice() else {
+        return Err(format!("column `choices` has {} entries, not 4", choices.len()));
+    };
+    Ok(format!("A. {a}\nB. {b}\nC. {c}\nD. {d}\nAnswer:"))
+}
+
 impl Task for Mmlu {
     fn spec(&self) -> &TaskSpec {
         &self.spec
     }
 
     fn item(&self, document: &Document) -> FieldResult<Item> {
-        let choices = fields::texts(document, "choices")?;
-        let [a, b, c, d] = choices.as_slice() else {
-            return Err(format!("column `choices` has {} entries, not 4", choices.len()));
-        };
+        let options = options(document)?;
         let question = strip(fields::text(document, "question")?);
         Ok(Item::Choice {
-            question: format!("{question}\nA. {a}\nB. {b}\nC. {c}\nD. {d}\nAnswer:"),
+            question: format!("{question}\n{options}"),
             choices: LETTERS.map(str::to_owned).into(),
             gold: fields::index(document, "answer")?,
         })
+    }
+
+    fn probing(&self) -> Probing {
+        Probing { choice_order: Ok(LETTERS.len()), answer_only: Ok(()) }
+    }
+
+    fn rotated(&self, document: &Document, shift: usize) -> FieldResult<Document> {
+        let mut choices = fields::texts(document, "choices")?;
+        let gold = fields::index(document, "answer")?;
+        if gold >= choices.len() {
+            return Err(format!("the right answer is choice {gold}, but there are {}", choices.len()));
+        }
+        let places = choices.len();
+        choices.rotate_left(shift % places);
+        let mut rotated = document.clone();
+        rotated.insert("choices".to_owned(), Value::from(choices));
+        rotated.insert("answer".to_owned(), Value::from((gold + places - shift % places) % places));
+        Ok(rotated)
+    }
+
+    fn without_question(&self, document: &Document) -> FieldResult<Item> {
+        Ok(Item::Choice { question: options(document)?, choices: LETTERS.map(str::to_owned).into(), gold: fields::index(document, "answer")? })
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {

@@ -3,7 +3,7 @@
 use crate::benchmark::fields::{self, FieldResult};
 use crate::benchmark::registry::Entry;
 use crate::benchmark::score::{Metrics, Scoring};
-use crate::benchmark::{Dataset, Document, Item, Sampler, Task, TaskSpec};
+use crate::benchmark::{Dataset, Document, Item, Probing, Sampler, Task, TaskSpec};
 
 struct Piqa {
     spec: TaskSpec,
@@ -28,6 +28,14 @@ impl Task for Piqa {
             choices: vec![fields::text(document, "sol1")?.to_owned(), fields::text(document, "sol2")?.to_owned()],
             gold: fields::index(document, "label")?,
         })
+    }
+
+    fn probing(&self) -> Probing {
+        Probing::TEXTS
+    }
+
+    fn without_question(&self, document: &Document) -> FieldResult<Item> {
+        Ok(self.item(document)?.with_question("Answer:"))
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {

@@ -4,7 +4,7 @@ use crate::benchmark::fields::{self, FieldResult};
 use crate::benchmark::registry::Entry;
 use crate::benchmark::score::{Metrics, Scoring};
 use crate::benchmark::smoke;
-use crate::benchmark::{Dataset, Document, Fewshot, Item, Sampler, Task, TaskSpec};
+use crate::benchmark::{Dataset, Document, Fewshot, Item, Probing, Sampler, Task, TaskSpec};
 use serde_json::{Value, json};
 
 /// The six questions and answers that the benchmark's authors put before every question.
@@ -77,6 +77,16 @@ impl Task for TruthfulQa {
             choices: fields::texts(fields::structure(document, self.targets)?, "choices")?,
             gold: 0,
         })
+    }
+
+    fn probing(&self) -> Probing {
+        if self.by_probability { Probing::mute("several choices can be true; truthfulqa_mc1 has the same questions with one") } else { Probing::TEXTS }
+    }
+
+    fn without_question(&self, document: &Document) -> FieldResult<Item> {
+        // The authors' six questions go as well, their answers stay.
+        let answers: Vec<&str> = PREAMBLE.lines().filter(|line| line.starts_with("A: ")).collect();
+        Ok(self.item(document)?.with_question(&format!("{}\n\nA:", answers.join("\n\n"))))
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {

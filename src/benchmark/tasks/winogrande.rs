@@ -6,7 +6,7 @@ use crate::benchmark::python::strip;
 use crate::benchmark::registry::Entry;
 use crate::benchmark::score::{Metrics, Scoring};
 use crate::benchmark::smoke;
-use crate::benchmark::{Dataset, Document, Item, Sampler, Task, TaskSpec};
+use crate::benchmark::{Dataset, Document, Item, Probing, Sampler, Task, TaskSpec};
 use serde_json::{Value, json};
 
 struct WinoGrande {
@@ -54,6 +54,10 @@ impl Task for WinoGrande {
             Ok(Item::Partial { gold, .. }) => Some(json!({ "gold": gold })),
             _ => None,
         }
+    }
+
+    fn probing(&self) -> Probing {
+        Probing::mute("the options fill a blank of the sentence: without it there is nothing to score")
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {

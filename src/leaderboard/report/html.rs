@@ -2,7 +2,11 @@
 
 use super::grid::grids;
 use super::svg::{self, Bar, Point, escape, significant};
-use super::{EDGE_PLOTS, ENERGY_PLOTS, Reported, caveat, figure_plots, limit_text, points, remarks, short_revision, size, with_interval};
+use super::{
+    EDGE_PLOTS, ENERGY_PLOTS, PROBE_HEADS, PROBES_NOTE, Reported, caveat, figure_plots, limit_text, points, probe_rows, remarks, short_revision,
+    size, with_interval,
+};
+use crate::leaderboard::probes::Probes;
 use crate::leaderboard::run::{Figure, FigureSet, Run};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -120,6 +124,9 @@ fn run_section(out: &mut String, reported: &Reported<'_>) {
         let title = format!("Long context, {kind}: right answers of {} by length and depth", run.model.name);
         let _ = writeln!(out, "<h3>Long context: {}</h3>\n{}", escape(&kind), svg::heat_map(&title, &grid));
     }
+    if let Some(probes) = &run.informational.probes {
+        probe_table(out, probes);
+    }
     for (title, figures) in [("Speed and memory", &run.informational.edge), ("Energy", &run.informational.energy)] {
         if let Some(figures) = figures {
             figure_table(out, title, figures);
@@ -151,6 +158,17 @@ fn task_table(out: &mut String, run: &Run) {
             limit_text(task),
             escape(&remarks(task).join("; "))
         );
+    }
+    out.push_str("</table></div>\n");
+}
+
+fn probe_table(out: &mut String, probes: &Probes) {
+    let _ = writeln!(out, "<h3>Probes</h3>\n<p class=\"soft\">{PROBES_NOTE}</p>");
+    let heads: String = PROBE_HEADS.map(|head| format!("<th>{head}</th>")).concat();
+    let _ = writeln!(out, "<div class=\"scroll\"><table>\n<tr>{heads}</tr>");
+    for row in probe_rows(probes) {
+        let cells: String = row.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
+        let _ = writeln!(out, "<tr>{cells}</tr>");
     }
     out.push_str("</table></div>\n");
 }

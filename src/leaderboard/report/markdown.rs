@@ -2,7 +2,7 @@
 
 use super::grid::{Grid, grids};
 use super::svg::significant;
-use super::{Reported, caveat, limit_text, points, remarks, short_revision, size, with_interval};
+use super::{PROBE_HEADS, PROBES_NOTE, Reported, caveat, limit_text, points, probe_rows, remarks, short_revision, size, with_interval};
 use crate::leaderboard::run::{FigureSet, Run};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -56,6 +56,20 @@ fn run_section(out: &mut String, reported: &Reported<'_>) {
     task_table(out, run);
     for grid in grids(run.informational.long_context.as_ref()) {
         grid_table(out, &grid);
+    }
+    if let Some(probes) = &run.informational.probes {
+        let _ = writeln!(out, "\n### Probes\n\n{PROBES_NOTE}\n\n| {} |", PROBE_HEADS.join(" | "));
+        let _ = writeln!(out, "| {} |", PROBE_HEADS.map(|_| "---").join(" | "));
+        for row in probe_rows(probes) {
+            // Figures have brackets of their own, which need no escape.
+            let [task, n, changed, accuracies, answer, with, chance, remark] = &row;
+            let _ = writeln!(
+                out,
+                "| {} | {n} | {changed} | {accuracies} | {answer} | {with} | {chance} | {} |",
+                cell(task),
+                cell(remark)
+            );
+        }
     }
     for (title, figures) in [("Speed and memory", &run.informational.edge), ("Energy", &run.informational.energy)] {
         if let Some(figures) = figures {

@@ -10,6 +10,7 @@ mod svg;
 pub(super) use markdown::cell;
 
 use super::canonical;
+use super::probes::{Measured, Probes};
 use super::ranking::{RANKED_SUITE, bits_of};
 use super::registry::RunSummary;
 use super::run::{FigureSet, Limit, Run, TaskRecord, TaskStatus, figure};
@@ -156,6 +157,40 @@ fn with_interval(value: Option<f64>, interval: Option<[f64; 2]>) -> String {
 fn limit_text(task: &TaskRecord) -> String {
     if task.n == task.n_total { task.n.to_string() } else { format!("{} of {}", task.n, task.n_total) }
 }
+
+/// What stands above the figures of probes.
+const PROBES_NOTE: &str = "Figures beside the scores, in none of them. Changed: documents whose chosen option depends on the order of the \
+    options. Answer only: right answers without the question. A dash is a figure that was not measured.";
+
+/// Rows of the table of probes: task, documents, changed answers, accuracy by order, accuracy without the question, with it, chance, remark.
+fn probe_rows(probes: &Probes) -> Vec<[String; 8]> {
+    let measured = |figure: &Measured| with_interval(figure.value, figure.ci95);
+    let rows = probes.tasks.iter().map(|(name, task)| {
+        let (order, answer) = (&task.choice_order, &task.answer_only);
+        let accuracies: Vec<String> = order.accuracies.iter().map(|accuracy| points(accuracy.value)).collect();
+        let advantage = order.published_order_advantage;
+        let said = [
+            order.reason.as_ref().map(|reason| format!("choice order: {reason}")),
+            answer.reason.as_ref().map(|reason| format!("answer only: {reason}")),
+            advantage.value.map(|_| format!("published order less the others: {}", measured(&advantage))),
+        ];
+        [
+            name.clone(),
+            order.n.max(answer.n).to_string(),
+            measured(&order.changed),
+            if accuracies.is_empty() { points(None) } else { accuracies.join(" / ") },
+            measured(&answer.accuracy),
+            measured(&answer.with_question),
+            points(answer.chance),
+            said.into_iter().flatten().collect::<Vec<_>>().join("; "),
+        ]
+    });
+    rows.collect()
+}
+
+/// Heads of [`probe_rows`].
+const PROBE_HEADS: [&str; 8] =
+    ["task", "documents", "changed", "accuracy by order", "answer only", "with question", "chance", "remark"];
 
 /// What should be said beside a task's score: why there is none, warnings, departures.
 fn remarks(task: &TaskRecord) -> Vec<String> {
