@@ -35,8 +35,8 @@ pub use error::BenchmarkError;
 pub use score::{DocumentScore, Flag, Metrics, PassAtK, Response, SAMPLED, Scoring, Verdict, programs, score};
 pub use smoke::builtin_rows;
 pub use spec::{
-    Aggregation, Dataset, Fewshot, Form, GenerationSettings, Group, Item, Location, MetricSpec, OutputKind, Probing, Sampler, ScoreRule, Task,
-    TaskSpec,
+    Aggregation, Dataset, Fewshot, Form, GenerationSettings, Group, Item, Location, MetricSpec, OutputKind, Probing, Sampler, ScoreRule,
+    Task, TaskSpec,
 };
 
 /// A dataset row: column name to value, in the order of the dataset's schema (the order is part of `doc_hash`).

@@ -227,7 +227,8 @@ impl ProbedTask {
             let Form { question, choices, gold } = form.clone();
             let item = Item::Choice { question, choices, gold };
             let empty = Map::new();
-            let metrics = self.of.metrics(&Scoring { document: scoring.document, item: &item, responses, filtered: &empty, verdicts: &[] })?;
+            let metrics =
+                self.of.metrics(&Scoring { document: scoring.document, item: &item, responses, filtered: &empty, verdicts: &[] })?;
             metrics.get(self.of.spec().primary).and_then(Value::as_f64).ok_or_else(|| "the task gave no accuracy".to_owned())
         });
         right.collect()
@@ -315,7 +316,10 @@ fn changed(responses: &[Response], forms: &[Form]) -> FieldResult<bool> {
         if form.choices.len() != options || (form.gold + shift) % options != forms[0].gold {
             return Err(format!("order {shift} is not the published one moved on by {shift} places"));
         }
-        let values: Vec<f64> = responses.iter().filter_map(|response| if let Response::Loglikelihood { value, .. } = response { Some(*value) } else { None }).collect();
+        let values: Vec<f64> = responses
+            .iter()
+            .filter_map(|response| if let Response::Loglikelihood { value, .. } = response { Some(*value) } else { None })
+            .collect();
         let letter = super::score::argmax(&values).ok_or("an answer is not a log-likelihood")?;
         chosen.push((letter + shift) % options);
     }
@@ -363,7 +367,8 @@ mod tests {
 
     /// A number that depends on the text alone.
     fn liking(text: &str) -> f64 {
-        -(text.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 10_007) as f64 - 1.0
+        let sum = text.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        -1.0 - f64::from(sum % 10_007)
     }
 
     #[test]

@@ -678,7 +678,9 @@ impl Worker<'_> {
             Ok((mut finished, checks)) => {
                 finished.record.duration_s = began.elapsed().as_secs_f64();
                 // What probes take is no part of what the scores cost.
-                finished.energy = reading.filter(|_| planned.probe_of.is_none()).map(|(watch, before)| watch.task(&before, task.spec(), &finished.record));
+                finished.energy = reading
+                    .filter(|_| planned.probe_of.is_none())
+                    .map(|(watch, before)| watch.task(&before, task.spec(), &finished.record));
                 Ok(AskedLeaf { finished, checks: Some(checks) })
             }
             Err(error) => {

@@ -146,9 +146,12 @@ pub fn summary(probes: &BTreeMap<String, TaskRecord>, tasks: &BTreeMap<String, I
         }
     };
     let by_task: BTreeMap<String, TaskProbes> = bases.map(|base| (base.to_owned(), of_task(base))).collect();
-    let orders = by_task.iter().map(|(name, task)| Counted::new(name, task.choice_order.changed, task.choice_order.n, &task.choice_order.reason));
-    let without = by_task.iter().map(|(name, task)| Counted::new(name, task.answer_only.accuracy, task.answer_only.n, &task.answer_only.reason));
-    let with = by_task.iter().map(|(name, task)| Counted::new(name, task.answer_only.with_question, task.answer_only.n, &task.answer_only.reason));
+    let orders =
+        by_task.iter().map(|(name, task)| Counted::new(name, task.choice_order.changed, task.choice_order.n, &task.choice_order.reason));
+    let without =
+        by_task.iter().map(|(name, task)| Counted::new(name, task.answer_only.accuracy, task.answer_only.n, &task.answer_only.reason));
+    let with =
+        by_task.iter().map(|(name, task)| Counted::new(name, task.answer_only.with_question, task.answer_only.n, &task.answer_only.reason));
     let chances: Vec<f64> = by_task.values().filter_map(|task| task.answer_only.chance).collect();
     Some(Probes {
         version: PROBES_VERSION.to_owned(),
@@ -258,7 +261,13 @@ fn column<'a>(tasks: impl Iterator<Item = Counted<'a>>, probes: &BTreeMap<String
     }
     let without: Vec<&Counted<'a>> = asked.iter().filter(|task| task.figure.value.is_none()).collect();
     if let Some(first) = without.first() {
-        let reason = format!("{} of {} tasks have no figure; {}: {}", without.len(), asked.len(), first.task, first.reason.as_deref().unwrap_or("not a number"));
+        let reason = format!(
+            "{} of {} tasks have no figure; {}: {}",
+            without.len(),
+            asked.len(),
+            first.task,
+            first.reason.as_deref().unwrap_or("not a number")
+        );
         return Column { reason: Some(reason), ..Column::default() };
     }
     let names = asked.iter().map(|task| task.task.to_owned()).collect();
@@ -332,10 +341,7 @@ mod tests {
     #[test]
     fn a_failed_probe_is_no_number() {
         let invalid = TaskRecord::without_score(TaskStatus::Invalid, "log-likelihoods are not numbers");
-        let probes = BTreeMap::from([
-            ("mmlu_choice_order".to_owned(), invalid),
-            ("mmlu_answer_only".to_owned(), answers(200, 0.3, 0.5)),
-        ]);
+        let probes = BTreeMap::from([("mmlu_choice_order".to_owned(), invalid), ("mmlu_answer_only".to_owned(), answers(200, 0.3, 0.5))]);
         let found = summary(&probes, &BTreeMap::new()).unwrap();
         let order = &found.tasks["mmlu"].choice_order;
         assert_eq!((order.changed, order.reason.as_deref()), (Measured::default(), Some("invalid: log-likelihoods are not numbers")));

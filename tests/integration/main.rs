@@ -21,6 +21,7 @@ mod hub_cache;
 mod leaderboard;
 mod operating;
 mod original_defects;
+mod probes;
 mod publish;
 #[cfg(feature = "engine")]
 mod random_models;

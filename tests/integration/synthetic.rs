@@ -240,6 +240,7 @@ impl Recipe {
             finished_at: instant(self.day, 9),
             requested: tasks.keys().cloned().collect(),
             tasks,
+            probes: BTreeMap::new(),
             pillars,
             aggregate,
             informational: Informational::default(),

@@ -145,6 +145,26 @@ function hardware(size, r) {
   };
 }
 
+const unprobed = (reason) => { const cell = { value: null, ci95: null, reason }; return { choice_order: cell, answer_only: cell, with_question: cell, chance: null }; };
+
+/** Every second model has been probed. A function of its number alone, so that the other invented values stay as they are. */
+function probesOf(i) {
+  if (i % 2 === 1) return unprobed('not measured in this run: `--probes` was not given');
+  const at = (value) => ({ value, ci95: [Math.max(0, value - 4), Math.min(100, value + 4)] });
+  const changed = 20 + (i * 13) % 60;
+  const blind = 26 + (i * 7) % 15;
+  const none = { value: null, ci95: null };
+  const order = { n: 456, changed: at(changed), accuracies: [31, 30, 29.5, 28].map((value) => at(value)), spread: 3, published_order_advantage: { value: 1.8, ci95: [-0.4, 4] } };
+  const answer = { n: 400, accuracy: at(blind), with_question: at(blind + 9), chance: 25 };
+  return {
+    choice_order: { ...at(changed), reason: null }, answer_only: { ...at(blind), reason: null }, with_question: { ...at(blind + 9), reason: null }, chance: 25,
+    tasks: {
+      mmlu: { choice_order: order, answer_only: answer },
+      hellaswag: { choice_order: { n: 0, changed: none, accuracies: [], spread: null, published_order_advantage: none, reason: 'the prompt does not list the options, each is scored by itself: their order cannot matter' }, answer_only: answer },
+    },
+  };
+}
+
 const unmeasured = (reason) => ({ edge: null, ...Object.fromEntries([['energy', 'Wh'], ['co2', 'g'], ['efficiency', '1/Wh']].map(([key, unit]) => [key, { value: null, unit, method: 'unavailable', hardware_class: null, reason }])) });
 
 function grid(ability, window, r) {
@@ -202,7 +222,7 @@ export function leaderboard(count, { seed = 7, hostile = false } = {}) {
       status: kind, status_reason: null, flag: null, rank: null, tied: false, rank_interval: null, rank_test: null, place: null, group: 'standard 1.0.0',
       pillars: pillarsOf(cells), other_tasks: { arc_easy: { ...cells.arc_challenge, score: round(Math.min(99, cells.arc_challenge.score + 14)) , ci95: null } },
       ...(i % 9 === 5 ? unmeasured('this machine has no energy counters') : hardware(size, r)),
-      long_context: i % 3 === 0 ? grid(ability, window, r) : null, badges: [], warnings: [],
+      long_context: i % 3 === 0 ? grid(ability, window, r) : null, probes: probesOf(i), badges: [], warnings: [],
       run: null, quantizations: [], revisions: [], chat_variants: [], other_runs: [], imported: null,
       finished: day.toISOString().replace('.000', ''),
     };
@@ -217,7 +237,7 @@ export function leaderboard(count, { seed = 7, hostile = false } = {}) {
     if (kind === 'unverified') {
       Object.assign(model, {
         status_reason: 'imported from original v1; not evaluated here', pillars: {}, aggregate: { score: null, weighted_sum: null, stderr: null, ci95: null, coverage: 0 },
-        ...unmeasured('no run'), revision: null, long_context: null, other_tasks: {}, group: null, parameters: { declared: sizeText(size), measured: null },
+        ...unmeasured('no run'), revision: null, long_context: null, probes: unprobed('no run'), other_tasks: {}, group: null, parameters: { declared: sizeText(size), measured: null },
         imported: { format: 'original v1', sha256: hex('registry'), aggregate_score: 67.51, scores: {}, rank: 1 },
       });
     } else {

@@ -69,6 +69,31 @@ test('plot: figures of one hardware class at a time, in the address', async () =
   assert.deepEqual(page.problems, []);
 });
 
+test('probes: a table on the model page, optional columns on the index, and a reason where nothing was measured', async () => {
+  const probed = site.board.models.find((m) => m.run !== null && m.probes.choice_order.value !== null);
+  const without = site.board.models.find((m) => m.run !== null && m.probes.choice_order.value === null);
+  const page = await s.page(server, `model.html?id=${probed.id}`);
+  const table = page.locator('[aria-label="Table: Probes"]');
+  const mmlu = await table.locator('tr', { hasText: 'MMLU' }).textContent();
+  const { choice_order: order, answer_only: answer } = probed.probes.tasks.mmlu;
+  for (const value of [order.changed.value, ...order.accuracies.map((a) => a.value), answer.accuracy.value, answer.with_question.value, answer.chance]) assert.ok(mmlu.includes(value.toFixed(1)), `${value} in ${mmlu}`);
+  const why = await table.locator('tr', { hasText: 'HellaSwag' }).locator('.missing').first().getAttribute('data-tip');
+  assert.match(why, /does not list the options/);
+  assert.match(await page.textContent('section:has(> #h-probes)'), /never part of the score/);
+  assert.ok(await (await fetch(new URL('methodology.html', page.url()))).text().then((text) => text.includes('id="probes"')));
+
+  const bare = await s.page(server, `model.html?id=${without.id}`);
+  assert.match(await bare.textContent('section:has(> #h-probes)'), /not measured in this run/);
+  const index = await s.page(server, `index.html?q=${encodeURIComponent(probed.name)}&cols=aggregate,choice_order,answer_only`);
+  const row = index.locator(`tr:has(a[href*="${probed.id}"])`).first();
+  await row.waitFor();
+  const cells = await row.textContent();
+  assert.ok(cells.includes(probed.probes.choice_order.value.toFixed(1)) && cells.includes(probed.probes.answer_only.value.toFixed(1)), cells);
+  const all = await s.page(server, 'index.html');
+  assert.ok(!(await all.textContent('thead')).includes('Order sensitivity'), 'not shown unless chosen');
+  assert.deepEqual([...page.problems, ...bare.problems, ...index.problems], []);
+});
+
 test('model: scores, tasks with chance, quantizations with differences, grid, figures, provenance, history', async () => {
   const page = await s.page(server, `model.html?id=${first.id}`);
   assert.equal(await page.textContent('h1'), first.name);

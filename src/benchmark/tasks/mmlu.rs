@@ -157,7 +157,11 @@ impl Task for Mmlu {
     }
 
     fn without_question(&self, document: &Document) -> FieldResult<Item> {
-        Ok(Item::Choice { question: options(document)?, choices: LETTERS.map(str::to_owned).into(), gold: fields::index(document, "answer")? })
+        Ok(Item::Choice {
+            question: options(document)?,
+            choices: LETTERS.map(str::to_owned).into(),
+            gold: fields::index(document, "answer")?,
+        })
     }
 
     fn metrics(&self, scoring: &Scoring<'_>) -> FieldResult<Metrics> {

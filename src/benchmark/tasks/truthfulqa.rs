@@ -80,7 +80,11 @@ impl Task for TruthfulQa {
     }
 
     fn probing(&self) -> Probing {
-        if self.by_probability { Probing::mute("several choices can be true; truthfulqa_mc1 has the same questions with one") } else { Probing::TEXTS }
+        if self.by_probability {
+            Probing::mute("several choices can be true; truthfulqa_mc1 has the same questions with one")
+        } else {
+            Probing::TEXTS
+        }
     }
 
     fn without_question(&self, document: &Document) -> FieldResult<Item> {

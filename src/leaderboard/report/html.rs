@@ -3,8 +3,8 @@
 use super::grid::grids;
 use super::svg::{self, Bar, Point, escape, significant};
 use super::{
-    EDGE_PLOTS, ENERGY_PLOTS, PROBE_HEADS, PROBES_NOTE, Reported, caveat, figure_plots, limit_text, points, probe_rows, remarks, short_revision,
-    size, with_interval,
+    EDGE_PLOTS, ENERGY_PLOTS, PROBE_HEADS, PROBES_NOTE, Reported, caveat, figure_plots, limit_text, points, probe_rows, remarks,
+    short_revision, size, with_interval,
 };
 use crate::leaderboard::probes::Probes;
 use crate::leaderboard::run::{Figure, FigureSet, Run};

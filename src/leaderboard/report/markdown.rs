@@ -63,12 +63,7 @@ fn run_section(out: &mut String, reported: &Reported<'_>) {
         for row in probe_rows(probes) {
             // Figures have brackets of their own, which need no escape.
             let [task, n, changed, accuracies, answer, with, chance, remark] = &row;
-            let _ = writeln!(
-                out,
-                "| {} | {n} | {changed} | {accuracies} | {answer} | {with} | {chance} | {} |",
-                cell(task),
-                cell(remark)
-            );
+            let _ = writeln!(out, "| {} | {n} | {changed} | {accuracies} | {answer} | {with} | {chance} | {} |", cell(task), cell(remark));
         }
     }
     for (title, figures) in [("Speed and memory", &run.informational.edge), ("Energy", &run.informational.energy)] {

@@ -189,8 +189,7 @@ fn probe_rows(probes: &Probes) -> Vec<[String; 8]> {
 }
 
 /// Heads of [`probe_rows`].
-const PROBE_HEADS: [&str; 8] =
-    ["task", "documents", "changed", "accuracy by order", "answer only", "with question", "chance", "remark"];
+const PROBE_HEADS: [&str; 8] = ["task", "documents", "changed", "accuracy by order", "answer only", "with question", "chance", "remark"];
 
 /// What should be said beside a task's score: why there is none, warnings, departures.
 fn remarks(task: &TaskRecord) -> Vec<String> {

@@ -100,6 +100,26 @@ function figureColumn(name: FigureName, byDefault: boolean, label?: string): Col
   };
 }
 
+/** No bar and no better end: a probe is no score. */
+function probeColumn(key: string, label: string, meaning: string, of: (row: Row) => Measured): Column {
+  return {
+    key,
+    label,
+    unit: '%',
+    meaning,
+    kind: 'number',
+    byDefault: false,
+    descendingFirst: false,
+    value: (row) => of(row).value,
+    cell: (row) => scoreCell(of(row)),
+    extra: (row) => [
+      [`${key}_low`, of(row).interval?.[0] ?? null],
+      [`${key}_high`, of(row).interval?.[1] ?? null],
+      [`${key}_reason`, of(row).reason],
+    ],
+  };
+}
+
 function textColumn(key: string, label: string, meaning: string, value: (row: Row) => string | null, byDefault = false): Column {
   return {
     key,
@@ -183,6 +203,8 @@ export const COLUMNS: readonly Column[] = [
     cell: (row) => scoreCell(row.longContext),
     bar: (row) => row.longContext,
   },
+  probeColumn('choice_order', 'Order sensitivity', 'Share of MMLU questions whose answer changes with the order of the options. Informational: never part of a score.', (row) => row.choiceOrder),
+  probeColumn('answer_only', 'Answer only', 'Accuracy when the questions are left out, mean of the probed tasks. Informational: never part of a score.', (row) => row.answerOnly),
   textColumn('architecture', 'Architecture', '`model_type` of the model’s configuration.', (row) => row.architecture),
   textColumn('license', 'Licence', 'Licence id on the hub.', (row) => row.licence),
   textColumn('quantization', 'Quantizations', 'Evaluated weights, the ranked one first.', (row) => row.quantizations.join(', ')),

@@ -1,6 +1,6 @@
 // What the index needs of each model, as short lists: 5,000 models are parsed in a blink. The build writes it from leaderboard.json.
 
-import { FIGURES, PILLARS, STATUSES } from './model.ts';
+import { absent, FIGURES, PILLARS, STATUSES, UNPROBED } from './model.ts';
 import type { Figure, FigureName, Interval, Measured, Model, Pillar, Row, Summary } from './model.ts';
 
 export const COMPACT_VERSION = 1;
@@ -79,12 +79,14 @@ export function packRow(row: Row): unknown[] {
     row.badges,
     row.suite,
     row.date,
+    row.choiceOrder.value === null && row.answerOnly.value === null ? 0 : [pack(row.choiceOrder), pack(row.answerOnly)],
   ];
 }
 
 export function unpackRow(packed: readonly unknown[]): Row {
-  const [slug, name, family, repo, revision, size, declared, architecture, licence, status, note, rank, rankInterval, aggregate, weightedSum, coverage, pillars, longContext, hardwareClass, figures, quantizations, badges, suite, date] =
-    packed as [string, string, string, string, string | null, number | null, number, string, string, number, string | null, number | null, Interval | null, unknown, number | null, number, unknown[], unknown, string | null, unknown, string[], string[], string, string | null];
+  const [slug, name, family, repo, revision, size, declared, architecture, licence, status, note, rank, rankInterval, aggregate, weightedSum, coverage, pillars, longContext, hardwareClass, figures, quantizations, badges, suite, date, probes] =
+    packed as [string, string, string, string, string | null, number | null, number, string, string, number, string | null, number | null, Interval | null, unknown, number | null, number, unknown[], unknown, string | null, unknown, string[], string[], string, string | null, unknown];
+  const [choiceOrder, answerOnly] = Array.isArray(probes) ? probes.map(unpack) : [absent(UNPROBED), absent(UNPROBED)];
   return {
     slug,
     name,
@@ -110,6 +112,8 @@ export function unpackRow(packed: readonly unknown[]): Row {
     badges,
     suite,
     date,
+    choiceOrder: choiceOrder ?? absent(UNPROBED),
+    answerOnly: answerOnly ?? absent(UNPROBED),
   };
 }
 

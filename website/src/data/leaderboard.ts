@@ -1,7 +1,7 @@
 // Reads leaderboard.json (schemas/leaderboard.schema.json). The only module that knows how that file spells things.
 
-import { absent, FIGURES, PILLARS, STATUSES } from './model.ts';
-import type { Figure, FigureName, Grid, Leaderboard, Measured, Model, Pillar, Run, Status, Task } from './model.ts';
+import { absent, FIGURES, PILLARS, STATUSES, UNPROBED } from './model.ts';
+import type { Figure, FigureName, Grid, Leaderboard, Measured, Model, Pillar, Run, Status, Task, TaskProbes } from './model.ts';
 import { Malformed, Node } from './read.ts';
 
 /** Format that this site understands: any 1.x. */
@@ -73,6 +73,9 @@ function readModel(node: Node): Model {
     otherTasks: node.at('other_tasks').entries().map(([name, task]) => readTask(name, task)),
     longContext: gridMean(grid, node.at('long_context').missing ? 'long context was not measured in this run' : null),
     longContextGrid: grid,
+    choiceOrder: readProbe(node.at('probes').at('choice_order')),
+    answerOnly: readProbe(node.at('probes').at('answer_only')),
+    taskProbes: node.at('probes').at('tasks').entries().map(([name, task]) => readTaskProbes(name, task)),
     hardwareClass: node.at('edge').at('hardware_class').textOrNull() ?? node.at('energy').at('hardware_class').textOrNull(),
     figures: readFigures(node),
     quantizations: [shown, ...node.at('quantizations').itemsOrNone().map(readRun)].flatMap((r) => (r === null ? [] : [r.quantization])),
@@ -120,6 +123,31 @@ function readTask(name: string, node: Node): Task {
     fewshot: node.at('num_fewshot').numberOrNull(),
     metric: node.at('metric').textOrNull(),
     warning: node.at('warning').textOrNull(),
+  };
+}
+
+/** Leaderboards of before the probes say nothing about them. */
+function readProbe(node: Node, reason: string | null = node.at('reason').textOrNull()): Measured {
+  const value = node.at('value').numberOrNull();
+  return value === null ? absent(reason ?? UNPROBED) : { value, interval: node.at('ci95').pairOrNull(), reason: null };
+}
+
+function readTaskProbes(name: string, node: Node): TaskProbes {
+  const order = node.at('choice_order');
+  const answer = node.at('answer_only');
+  return {
+    name,
+    order: {
+      n: order.at('n').numberOrNull() ?? 0,
+      changed: readProbe(order.at('changed'), order.at('reason').textOrNull()),
+      accuracies: order.at('accuracies').itemsOrNone().map((accuracy) => accuracy.at('value').numberOrNull()),
+    },
+    answer: {
+      n: answer.at('n').numberOrNull() ?? 0,
+      accuracy: readProbe(answer.at('accuracy'), answer.at('reason').textOrNull()),
+      withQuestion: answer.at('with_question').at('value').numberOrNull(),
+      chance: answer.at('chance').numberOrNull(),
+    },
   };
 }
 

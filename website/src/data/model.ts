@@ -66,6 +66,10 @@ export interface Row {
   readonly coverage: number;
   readonly pillars: Readonly<Record<Pillar, Measured>>;
   readonly longContext: Measured;
+  /** Share of questions whose answer depends on the order of the options. Never part of a score. */
+  readonly choiceOrder: Measured;
+  /** Accuracy without the questions. Never part of a score. */
+  readonly answerOnly: Measured;
   readonly hardwareClass: string | null;
   readonly figures: Readonly<Partial<Record<FigureName, Figure>>>;
   /** Quantization of the ranked run first. */
@@ -75,6 +79,13 @@ export interface Row {
   readonly suite: string;
   /** Day of the last run, `YYYY-MM-DD`. */
   readonly date: string | null;
+}
+
+/** What probes found about one task. */
+export interface TaskProbes {
+  readonly name: string;
+  readonly order: { readonly n: number; readonly changed: Measured; readonly accuracies: readonly (number | null)[] };
+  readonly answer: { readonly n: number; readonly accuracy: Measured; readonly withQuestion: number | null; readonly chance: number | null };
 }
 
 export interface Task {
@@ -137,6 +148,8 @@ export interface Model extends Row {
   readonly chatRuns: readonly Run[];
   readonly otherRuns: readonly Run[];
   readonly longContextGrid: Grid | null;
+  /** By task; none without probes. */
+  readonly taskProbes: readonly TaskProbes[];
   /** Figures of an imported row, as text for people. */
   readonly imported: string | null;
 }
@@ -167,5 +180,8 @@ export interface Leaderboard {
   readonly summary: Summary;
   readonly models: readonly Model[];
 }
+
+/** Why a row has no probes, where it says nothing else. */
+export const UNPROBED = 'not measured in this run';
 
 export const absent = (reason: string | null = null): Measured => ({ value: null, interval: null, reason });

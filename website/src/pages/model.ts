@@ -11,8 +11,8 @@ import { problemHtml, showProblem, startPage } from '../core/page.ts';
 import { Z95 } from '../core/stats.ts';
 import { FIGURE_WORDS, learnBadges, METHOD_LABEL, PILLAR_LABEL, STATUS_LABEL, taskLabel } from '../core/words.ts';
 import { loadModels, loadRows } from '../data/load.ts';
-import { FIGURES, PILLARS } from '../data/model.ts';
-import type { Figure, FigureName, Model, Pillar, Run, Summary, Task } from '../data/model.ts';
+import { FIGURES, PILLARS, UNPROBED } from '../data/model.ts';
+import type { Figure, FigureName, Measured, Model, Pillar, Run, Summary, Task, TaskProbes } from '../data/model.ts';
 import type { Node } from '../data/read.ts';
 import type { ItemBrowser } from './items.ts';
 
@@ -49,6 +49,7 @@ function draw(content: HTMLElement, model: Model, summary: Summary): void {
 <section aria-labelledby="h-long"><h2 id="h-long">Long context</h2>${longContextHtml(model)}</section>
 </div>
 <section aria-labelledby="h-tasks"><h2 id="h-tasks">Tasks</h2>${tasksHtml(model)}</section>
+<section aria-labelledby="h-probes"><h2 id="h-probes">Probes</h2>${probesHtml(model)}</section>
 <section aria-labelledby="h-quant"><h2 id="h-quant">Quantizations</h2>${quantizationsHtml(model)}</section>
 <div class="two">
 <section aria-labelledby="h-edge"><h2 id="h-edge">Speed, memory, energy</h2><div id="figures">${figuresHtml(model.figures, model.hardwareClass)}</div></section>
@@ -165,6 +166,15 @@ function taskRow(task: Task): Html {
 <td class="num">${n}</td>
 <td class="muted">${[task.metric, shots].filter((part) => part !== null && part !== '').join(', ')}</td>
 <td>${task.n === null || task.n === 0 ? nothing : html`<button type="button" class="link" data-task="${task.name}">read<span class="sr"> the answers of ${taskLabel(task.name)}</span></button>`}</td></tr>`;
+}
+
+/** The same questions in another form: what it says of the model, never a score. */
+function probesHtml(model: Model): Html {
+  const note = html`<p class="hint">Informational: never part of the score. <a href="methodology.html#probes">What they say</a></p>`;
+  if (model.taskProbes.length === 0) return html`<p class="hint">Probes: ${model.choiceOrder.reason ?? UNPROBED}.</p>${note}`;
+  const cell = (m: Measured): Html => html`<td class="num">${m.value === null ? missing(m.reason) : html`${score(m.value)}${m.interval === null ? nothing : html` <span class="pm">${halfWidth(...m.interval)}</span>`}`}</td>`;
+  const row = ({ name, order, answer }: TaskProbes): Html => html`<tr><th scope="row">${taskLabel(name)}</th>${cell(order.changed)}<td class="num">${order.accuracies.length === 0 ? MISSING : order.accuracies.map((value) => score(value)).join(' / ')}</td>${cell(answer.accuracy)}<td class="num">${score(answer.withQuestion)}</td><td class="num">${score(answer.chance)}</td><td class="num">${count(Math.max(order.n, answer.n))}</td></tr>`;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Table: Probes"><table class="data"><thead><tr><th scope="col">Task</th><th scope="col" class="num">Answer changes with the order, %</th><th scope="col" class="num">Accuracy by order</th><th scope="col" class="num">Right without the question, %</th><th scope="col" class="num">With it</th><th scope="col" class="num">By chance</th><th scope="col" class="num">Questions</th></tr></thead><tbody>${model.taskProbes.map(row)}</tbody></table></div>${note}`;
 }
 
 /** A run's difference to the ranked run, with its interval. */
