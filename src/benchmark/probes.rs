@@ -104,8 +104,8 @@ pub fn inapplicable(kind: Kind, entry: &Entry) -> Option<&'static str> {
     match entry {
         Entry::Task(task) => kind.applies(task.probing()).err(),
         Entry::Group(group) => {
-            let leaves = group.members.iter().filter_map(|member| registry::task(member).ok());
-            leaves.filter_map(|leaf| kind.applies(leaf.probing()).err()).next()
+            let mut leaves = group.members.iter().filter_map(|member| registry::task(member).ok());
+            leaves.find_map(|leaf| kind.applies(leaf.probing()).err())
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::sandbox::SandboxConfig;
 use crate::submission::{self, Format, Quantization, Submission};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -361,24 +362,33 @@ fn probe_lines(probes: &Probes) -> Vec<String> {
         (value, _) => value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}")),
     };
     let mut lines = vec!["probes (beside the scores, in none of them)".to_owned()];
+    // One reason often holds for many tasks.
+    let mut without: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for (task, TaskProbes { choice_order: order, answer_only: answer }) in &probes.tasks {
-        lines.push(match &order.reason {
-            Some(reason) => format!("{task}, choice order: {reason}"),
-            None => {
-                let accuracies: Vec<String> = order.accuracies.iter().map(|accuracy| figure(accuracy.value, None)).collect();
-                let changed = figure(order.changed.value, order.changed.ci95);
-                format!("{task}, choice order: {changed} % change their answer, accuracy by order {}, n={}", accuracies.join(" "), order.n)
-            }
-        });
-        lines.push(match &answer.reason {
-            Some(reason) => format!("{task}, answer only: {reason}"),
-            None => {
-                let without = figure(answer.accuracy.value, answer.accuracy.ci95);
-                let with = figure(answer.with_question.value, answer.with_question.ci95);
-                format!("{task}, answer only: {without}, with question {with}, chance {}, n={}", figure(answer.chance, None), answer.n)
-            }
-        });
+        if let Some(reason) = &order.reason {
+            without.entry(("choice order", reason)).or_default().push(task);
+        } else {
+            let accuracies: Vec<String> = order.accuracies.iter().map(|accuracy| figure(accuracy.value, None)).collect();
+            let changed = figure(order.changed.value, order.changed.ci95);
+            lines.push(format!(
+                "{task}, choice order: {changed} % change their answer; accuracy by order {}; n={}",
+                accuracies.join(" "),
+                order.n
+            ));
+        }
+        if let Some(reason) = &answer.reason {
+            without.entry(("answer only", reason)).or_default().push(task);
+        } else {
+            let accuracy = figure(answer.accuracy.value, answer.accuracy.ci95);
+            let with = figure(answer.with_question.value, answer.with_question.ci95);
+            lines.push(format!(
+                "{task}, answer only: {accuracy}; with question {with}; chance {}; n={}",
+                figure(answer.chance, None),
+                answer.n
+            ));
+        }
     }
+    lines.extend(without.into_iter().map(|((kind, reason), tasks)| format!("no {kind} of {}: {reason}", tasks.join(", "))));
     lines
 }
 

@@ -146,18 +146,27 @@ pub fn summary(probes: &BTreeMap<String, TaskRecord>, tasks: &BTreeMap<String, I
         }
     };
     let by_task: BTreeMap<String, TaskProbes> = bases.map(|base| (base.to_owned(), of_task(base))).collect();
-    let orders =
-        by_task.iter().map(|(name, task)| Counted::new(name, task.choice_order.changed, task.choice_order.n, &task.choice_order.reason));
-    let without =
-        by_task.iter().map(|(name, task)| Counted::new(name, task.answer_only.accuracy, task.answer_only.n, &task.answer_only.reason));
-    let with =
-        by_task.iter().map(|(name, task)| Counted::new(name, task.answer_only.with_question, task.answer_only.n, &task.answer_only.reason));
+    let orders = by_task.iter().map(|(task, TaskProbes { choice_order: ChoiceOrder { n, changed, reason, .. }, .. })| Counted {
+        task,
+        figure: *changed,
+        n: *n,
+        reason: reason.as_deref(),
+    });
+    let answers = |figure: fn(&AnswerOnly) -> Measured| {
+        let counted = by_task.iter().map(|(task, TaskProbes { answer_only, .. })| Counted {
+            task,
+            figure: figure(answer_only),
+            n: answer_only.n,
+            reason: answer_only.reason.as_deref(),
+        });
+        column(counted, probes, ANSWER_ONLY)
+    };
     let chances: Vec<f64> = by_task.values().filter_map(|task| task.answer_only.chance).collect();
     Some(Probes {
         version: PROBES_VERSION.to_owned(),
         choice_order: column(orders, probes, CHOICE_ORDER),
-        answer_only: column(without, probes, ANSWER_ONLY),
-        with_question: column(with, probes, ANSWER_ONLY),
+        answer_only: answers(|answer| answer.accuracy),
+        with_question: answers(|answer| answer.with_question),
         chance: statistics::mean(&chances),
         tasks: by_task,
     })
@@ -244,13 +253,7 @@ struct Counted<'a> {
     task: &'a str,
     figure: Measured,
     n: u64,
-    reason: &'a Option<String>,
-}
-
-impl<'a> Counted<'a> {
-    fn new(task: &'a str, figure: Measured, n: u64, reason: &'a Option<String>) -> Self {
-        Self { task, figure, n, reason }
-    }
+    reason: Option<&'a str>,
 }
 
 /// The mean over the tasks that have the figure, each counting once. A probe that was asked for and has no figure leaves the column without one.
@@ -266,7 +269,7 @@ fn column<'a>(tasks: impl Iterator<Item = Counted<'a>>, probes: &BTreeMap<String
             without.len(),
             asked.len(),
             first.task,
-            first.reason.as_deref().unwrap_or("not a number")
+            first.reason.unwrap_or("not a number")
         );
         return Column { reason: Some(reason), ..Column::default() };
     }

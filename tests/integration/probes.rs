@@ -456,7 +456,8 @@ fn verify_finds_an_edited_probe() {
             if number == 0 {
                 edit(&mut line);
             }
-            text.push_str(&format!("{line}\n"));
+            text.push_str(&line.to_string());
+            text.push('\n');
         }
         let bytes = zstd::encode_all(text.as_bytes(), 3).unwrap();
         fs::write(&sample, &bytes).unwrap();

@@ -167,8 +167,11 @@ fn probe_table(out: &mut String, probes: &Probes) {
     let heads: String = PROBE_HEADS.map(|head| format!("<th>{head}</th>")).concat();
     let _ = writeln!(out, "<div class=\"scroll\"><table>\n<tr>{heads}</tr>");
     for row in probe_rows(probes) {
-        let cells: String = row.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
-        let _ = writeln!(out, "<tr>{cells}</tr>");
+        out.push_str("<tr>");
+        for cell in &row {
+            let _ = write!(out, "<td>{}</td>", escape(cell));
+        }
+        out.push_str("</tr>\n");
     }
     out.push_str("</table></div>\n");
 }
