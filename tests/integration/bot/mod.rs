@@ -7,6 +7,7 @@ mod crashes;
 mod health;
 mod release;
 mod submissions;
+mod unfit;
 mod without_server;
 
 use crate::github_stand_in as stand_in;
