@@ -14,7 +14,7 @@ use std::time::Instant;
 use rand_mt::Mt64;
 use rayon::prelude::*;
 use slm_benchmark::statistics::{
-    PillarSample, Resampling, Scale, ScoreEstimates, Stratum, TaskSample, aggregate_difference, compare_models, estimate_scores,
+    PillarSample, Resampling, Scale, ScoreEstimates, Stratum, TaskSample, Z_95, aggregate_difference, compare_models, estimate_scores,
     rank_intervals,
 };
 
@@ -206,6 +206,7 @@ fn board(seed: u64, models: usize, resampling: Resampling) -> (Table, f64) {
     let mut table = Table::new();
     for (sample, truth) in samples.iter().zip(&truths) {
         count_scores(&mut table, &estimate_scores(sample, resampling), truth);
+        count_published(&mut table, sample, truth, resampling);
     }
     let ranks =
         rank_intervals(models, 0.05, |i, j| aggregate_difference(&samples[i], &samples[j])).expect("all answered the same questions");
@@ -244,6 +245,34 @@ fn count_scores(table: &mut Table, estimates: &ScoreEstimates, truth: &Truth) {
     }
     let covered = estimates.aggregate.and_then(|aggregate| aggregate.ci95).is_some_and(|interval| interval.contains(truth.aggregate));
     count(table, 2, "aggregate", covered);
+}
+
+/// The intervals that `run.json` publishes, where they are made in another way: of the aggregate from each task's number of right answers, or its
+/// mean and standard error; of tasks that are no single proportion as score ± 1.96 standard errors.
+fn count_published(table: &mut Table, sample: &[PillarSample], truth: &Truth, resampling: Resampling) {
+    for ((of_task, score), task) in sample.iter().flat_map(PillarSample::tasks).zip(&truth.tasks).zip(tasks()) {
+        if matches!(task.kind, Kind::Subjects | Kind::Probability) {
+            let half = Z_95 * of_task.stderr().expect("there is more than one item");
+            count(table, 0, &format!("{} ± 1.96 standard errors", task.name), (of_task.score() - score).abs() <= half);
+        }
+    }
+    let stored: Vec<PillarSample> = sample.iter().map(stored).collect();
+    let covered = estimate_scores(&stored, resampling).aggregate.and_then(|aggregate| aggregate.ci95);
+    count(table, 2, "aggregate, as published", covered.is_some_and(|interval| interval.contains(truth.aggregate)));
+}
+
+/// What is left of a pillar's answers in `run.json`.
+fn stored(pillar: &PillarSample) -> PillarSample {
+    let stratum = |task: &TaskSample, stratum: &Stratum| match stratum.correct() {
+        Some(correct) => Stratum::from_counts(correct, stratum.items() as u64).expect("no more right answers than items"),
+        // Such a task has one stratum, so its standard error is the stratum's.
+        None => Stratum::from_moments(stratum.mean(), task.stderr().expect("there is more than one item") / 100.0, stratum.items()),
+    };
+    let task = |task: &TaskSample| {
+        let strata = task.strata().iter().map(|of_task| stratum(task, of_task)).collect();
+        TaskSample::new(task.name(), task.scale(), strata).expect("there are items")
+    };
+    PillarSample::new(pillar.weight(), pillar.tasks().iter().map(task).collect()).expect("there are tasks")
 }
 
 fn coverage(boards: u64, models: usize, resampling: Resampling) {
