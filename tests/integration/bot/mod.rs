@@ -7,6 +7,7 @@ mod crashes;
 mod health;
 mod release;
 mod submissions;
+#[cfg(feature = "native")]
 mod unfit;
 mod without_server;
 

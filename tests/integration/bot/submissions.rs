@@ -42,13 +42,13 @@ fn webhooks_alone_drive_it() {
     bench.wait_for(issue, JobState::Validated);
     bench.github.comment(issue, STRANGER, "/slm-bench approve");
     assert!(bench.read().contains("is for people with write access"));
-    let (unlabelled, _) = bench.github.open_issue(STRANGER, &submission(), &[]);
-    bench.github.comment(unlabelled, PROGRAM, "/slm-bench evaluate");
+    let (question, _) = bench.github.open_issue(STRANGER, "Which models may be submitted?", &[]);
+    bench.github.comment(question, PROGRAM, "/slm-bench evaluate");
     bench.github.set_open(issue, false);
     bench.wait_for(issue, JobState::Cancelled);
     bench.github.wait_for_webhooks();
     bench.wait("every delivery is handled", |bench| bench.store().pending_deliveries().unwrap().is_empty());
-    assert!(bench.job(unlabelled).is_none());
+    assert!(bench.job(question).is_none());
     let told: Vec<Value> =
         bench.github.deliveries().iter().map(|delivery| serde_json::from_str::<Value>(&delivery.body).unwrap()).collect();
     let own = told.iter().filter(|payload| payload["sender"]["login"] == BOT).count();
