@@ -3,7 +3,7 @@
 //! A result is known by the ids of both runs and the digests of everything that enters the test, so it can be stale in no way: what has changed is
 //! not found and is tested again. Pure: bytes in, bytes out; where the bytes are kept is the caller's affair.
 //!
-//! The format, all numbers little-endian: [`MAGIC`], `u32` [`TEST_VERSION`], `u32` number of runs, for each run in the order of the ids `u16` length
+//! The format, all numbers little-endian: `MAGIC`, `u32` [`TEST_VERSION`], `u32` number of runs, for each run in the order of the ids `u16` length
 //! and bytes of its id and the 32 bytes of its digest; for each run as the first of a pair `u32` number of results, each `u32` place of the second
 //! run, `f64` points, `f64` standard error (not a number where there is none); last the SHA-256 of all bytes before.
 
